@@ -1,0 +1,108 @@
+"""The callback that makes a compound's state part of the model that trains with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from kerasloss import _check
+from kerasloss.compound import Compound
+
+
+class DynamicWeighting(keras.callbacks.Callback):
+    """Lets the weights of a `kerasloss.Compound` move during `fit`, on every backend.
+
+    It finds each compound in the model's loss, adds its state to the model's metrics, and tells it
+    when the model trains and when it validates: validation changes neither weights nor memory.
+    `History`, the progress bar and every logger then hold each term (`dice`, `val_dice`) and its
+    weight (`weight/dice`).
+
+    Pass it to every `fit`. Between them weights and memory stay as they are, so training goes on
+    where it stopped, also from a saved model.
+
+    Raises:
+        ValueError: if the model was not compiled with a compound.
+
+    Example:
+
+    >>> loss = kerasloss.Compound(
+    ...     {"ce": kerasloss.CrossEntropy(), "dice": kerasloss.Dice()},
+    ...     weighting=kerasloss.weighting.DynamicMemoryFusion(),
+    ... )
+    >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 1)])
+    >>> model.compile(loss=loss)
+    >>> x = np.zeros((4, 8, 8, 1))
+    >>> history = model.fit(x, x, verbose=0, callbacks=[kerasloss.DynamicWeighting()])
+    >>> sorted(history.history)
+    ['ce', 'dice', 'loss', 'weight/ce', 'weight/dice']
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._compounds: list[Compound] = []
+        self._fitting = False
+
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        self._compounds = _compounds_in(getattr(model, "loss", None))
+        if not self._compounds:
+            raise _check.error(
+                "DynamicWeighting",
+                "a model compiled with a kerasloss.Compound",
+                f"loss={getattr(model, 'loss', None)!r}",
+            )
+        missing = [
+            compound.state
+            for compound in self._compounds
+            if not any(state is compound.state for state in _leaf_metrics(model))
+        ]
+        if missing:
+            # An attribute is how Keras tracks a metric that was not passed to `compile`. A private
+            # one: Keras saves those last, so the state is saved as part of the loss, and found.
+            present = list(getattr(model, "_kerasloss_states", []))
+            kept = [state for state in present if _in(state, self._compounds)]
+            model._kerasloss_states = [*kept, *missing]
+            for function in ("train_function", "test_function"):
+                if getattr(model, function, None) is not None:
+                    getattr(model, f"make_{function}")(force=True)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._fitting = True
+        self._switch(1.0)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._fitting = False
+        # So that a plain `evaluate` afterwards, which has no callback, changes nothing.
+        self._switch(0.0)
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._switch(0.0)
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self._switch(1.0 if self._fitting else 0.0)
+
+    def _switch(self, training: float) -> None:
+        for compound in self._compounds:
+            compound.state.training.assign(training)
+
+
+def _in(state: Any, compounds: list[Compound]) -> bool:
+    return any(compound.state is state for compound in compounds)
+
+
+def _compounds_in(loss: Any) -> list[Compound]:
+    """Every compound in what was passed to `compile`, each once."""
+    found: list[Compound] = []
+    for leaf in keras.tree.flatten(loss):
+        if isinstance(leaf, Compound) and not any(leaf is other for other in found):
+            found.append(leaf)
+    return found
+
+
+def _leaf_metrics(model: keras.Model) -> list[Any]:
+    """The model's metrics, those inside the compiled collection included."""
+    leaves: list[Any] = []
+    for metric in model.metrics:
+        leaves += [metric, *getattr(metric, "metrics", [])]
+    return leaves

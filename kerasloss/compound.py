@@ -1,0 +1,345 @@
+"""Several losses as one, with weights that may move while the model trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+from keras.saving import (
+    deserialize_keras_object,
+    register_keras_serializable,
+    serialize_keras_object,
+)
+
+from kerasloss import _check
+from kerasloss.losses.base import SegmentationLoss, reduce_images
+from kerasloss.ops.pixels import Tensor
+from kerasloss.state import CompoundState
+from kerasloss.weighting import Weighting
+
+_RESERVED = ("weights", "weighting", "auxiliary_scale", "auxiliary_decay", "loss")
+
+
+@register_keras_serializable("kerasloss")
+class Compound(SegmentationLoss):
+    """A weighted sum of named losses whose weights and parameters can change during training.
+
+    Formula, for training step t (0 for the first):
+
+    ```python
+    loss = sum of weight_i * loss_i  +  auxiliary_scale * exp(-auxiliary_decay * t) * auxiliary
+    ```
+
+    With `weighting`, the weights follow from the values that the terms took in the last training
+    steps; the weights themselves carry no gradient. Pass `kerasloss.DynamicWeighting()` to `fit`
+    (or `metrics=[loss.state]` to `compile`): that makes the state part of the training step, and
+    puts every term and every weight into `History`. Without `weighting` that is optional.
+
+    Weights and numeric options live in variables: `assign` changes them without a retrace.
+
+    Edge cases: a step in which a term is NaN or infinite does not enter the memory. A term whose
+    starting weight is 0 keeps the weight 0 under every strategy.
+
+    Args:
+        terms: name -> loss. The losses are copied; later changes go through `assign`.
+        weights: name -> starting weight, >= 0, not all 0; by default `1 / number of terms` each.
+        weighting: a strategy such as `kerasloss.weighting.DynamicMemoryFusion()`, or None for
+            weights that stay.
+        auxiliary: a further loss whose weight decays, or None.
+        auxiliary_scale: weight of `auxiliary` at the start, >= 0.
+        auxiliary_decay: decay rate of that weight per training step, >= 0.
+        reduction: as in `kerasloss.losses.SegmentationLoss`.
+        name: as in `keras.losses.Loss`.
+        dtype: as in `keras.losses.Loss`.
+
+    Example:
+
+    >>> loss = kerasloss.Compound(
+    ...     {"ce": kerasloss.CrossEntropy(), "dice": kerasloss.Dice()},
+    ...     weights={"ce": 0.3, "dice": 0.7},
+    ... )
+    >>> loss.assign(weights={"ce": 0.5, "dice": 0.5}, dice={"smooth": 0.1})
+
+    Reference:
+        Golnari, Diba (2024), Adaptive real-time multi-loss function optimization using dynamic
+        memory fusion framework (the decaying auxiliary loss). https://arxiv.org/abs/2410.19745
+    """
+
+    def __init__(
+        self,
+        terms: Mapping[str, SegmentationLoss],
+        *,
+        weights: Mapping[str, float] | None = None,
+        weighting: Weighting | None = None,
+        auxiliary: SegmentationLoss | None = None,
+        auxiliary_scale: float = 1.0,
+        auxiliary_decay: float = 0.05,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+        **state: Any,
+    ) -> None:
+        super().__init__(reduction=reduction, name=name or "compound", dtype=dtype)
+        key = state.pop("state", None)
+        if state:
+            raise TypeError(f"`Compound` got unexpected arguments: {', '.join(state)}")
+        _check_terms(terms, weighting, auxiliary)
+        self.terms = {term: _copy(loss) for term, loss in terms.items()}
+        self.weighting = None if weighting is None else _copy(weighting)
+        self.auxiliary = None if auxiliary is None else _copy(auxiliary)
+        settings = {}
+        for owner, part in self._parts().items():
+            for option in part.tunable:
+                value = getattr(part, option)
+                if value is not None and not _check.is_variable(value):
+                    settings[f"{owner}/{option}"] = float(value)
+        logged = list(terms)
+        if self.auxiliary is not None:
+            logged.append(self._auxiliary_name())
+            for option, value in (
+                ("auxiliary_scale", auxiliary_scale),
+                ("auxiliary_decay", auxiliary_decay),
+            ):
+                _check.number("Compound", option, value, minimum=0.0)
+                settings[option] = float(value)
+        self._state = CompoundState(
+            logged,
+            _starting_weights(tuple(terms), weights),
+            self.weighting,
+            settings,
+            key=key,
+            name=self.name,
+        )
+        for setting, variable in self._state.settings.items():
+            owner, _, option = setting.partition("/")
+            if option:
+                setattr(self._parts()[owner], option, variable)
+        self._handed_out = False
+        self._frozen_copies = False
+
+    @property
+    def state(self) -> CompoundState:
+        """The metric that holds weights, memory and means; for `compile(metrics=[loss.state])`.
+
+        A loss cannot see which model calls it. Whoever takes the state is taken to put it where
+        the training step finds it; on JAX, where it would be lost otherwise, that is verified.
+        """
+        self._handed_out = True
+        return self._state
+
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Tensor:
+        self._check_tracked()
+        losses = list(self.terms.values())
+        if self.auxiliary is not None:
+            losses.append(self.auxiliary)
+        values = [loss.values(y_true, y_pred, sample_weight) for loss in losses]
+        images = [loss.image_weight(y_true, y_pred, sample_weight) for loss in losses]
+        means = [
+            reduce_images(value, weight, "mean", value.dtype)
+            for value, weight in zip(values, images, strict=True)
+        ]
+        auxiliary_weight = self._state.auxiliary_weight() if self.auxiliary is not None else None
+        weights = self._state.advance(ops.stack(means), ops.shape(values[0])[0])
+        factors = [weights[index] for index in range(len(self.terms))]
+        if auxiliary_weight is not None:
+            factors.append(auxiliary_weight)
+        if self.reduction in (None, "none", "sum"):
+            means = [
+                reduce_images(value, weight, self.reduction, value.dtype)
+                for value, weight in zip(values, images, strict=True)
+            ]
+        total = sum(
+            ops.cast(factor, mean.dtype) * mean for factor, mean in zip(factors, means, strict=True)
+        )
+        return ops.cast(total, self.dtype)
+
+    def values(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Returns the weighted sum for every image, shape `(batch,)`; changes no state."""
+        weights = ops.convert_to_tensor(self._state.weights_now)
+        parts = [(weights[index], loss) for index, loss in enumerate(self.terms.values())]
+        if self.auxiliary is not None:
+            parts.append((self._state.auxiliary_weight(), self.auxiliary))
+        values = [(factor, loss.values(y_true, y_pred, sample_weight)) for factor, loss in parts]
+        return sum(ops.cast(factor, value.dtype) * value for factor, value in values)
+
+    def assign(self, **changes: Any) -> None:
+        """Sets weights or numeric options, at once and without a retrace.
+
+        Args:
+            **changes: `weights={"dice": 0.7}` sets (starting and current) weights by name, those
+                not named stay; `dice={"smooth": 0.1}` sets options of the term `dice`;
+                `weighting={"warmup": 30}` those of the strategy; `auxiliary={...}`,
+                `auxiliary_scale=...` and `auxiliary_decay=...` those of the auxiliary loss.
+
+        Raises:
+            ValueError: for a name or option that does not exist, a value out of range, or when the
+                change could not reach the compiled training step. Then nothing is changed.
+        """
+        if self._frozen_copies and not self._handed_out:
+            raise _check.error(
+                "Compound.assign",
+                "the state to be part of the model's training step",
+                "a loss that JAX has compiled with its present numbers as constants",
+                "Pass metrics=[loss.state] to `compile`, or run `fit` with "
+                "kerasloss.DynamicWeighting() first: it rebuilds the step.",
+            )
+        planned: list[tuple[keras.Variable, Any]] = []
+        parts = self._parts()
+        for owner, change in changes.items():
+            if owner == "weights":
+                start = ops.convert_to_numpy(self._state.weights_start)
+                now = dict(zip(self.terms, start.tolist(), strict=True))
+                unknown = set(change) - set(now)
+                if unknown:
+                    raise _check.error("Compound.assign", f"terms {list(now)}", f"{unknown}")
+                wanted = _starting_weights(tuple(now), {**now, **change})
+                planned += [(self._state.weights_start, wanted), (self._state.weights_now, wanted)]
+            elif owner in ("auxiliary_scale", "auxiliary_decay"):
+                planned.append((self._setting(owner), change))
+                _check.number("Compound.assign", owner, change, minimum=0.0)
+            elif owner in parts:
+                for option in change:
+                    planned.append((self._setting(f"{owner}/{option}"), change[option]))
+                # Made anew only to run the checks of its constructor.
+                type(parts[owner]).from_config({**parts[owner].get_config(), **change})
+            else:
+                raise _check.error("Compound.assign", f"one of {['weights', *parts]}", f"{owner!r}")
+        for variable, value in planned:
+            variable.assign(value)
+
+    def restart(self) -> None:
+        """Forgets past values and steps and returns to the starting weights, for a new training."""
+        self._state.restart()
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        start = ops.convert_to_numpy(self._state.weights_start)
+        config.update(
+            terms={term: serialize_keras_object(loss) for term, loss in self.terms.items()},
+            weights=dict(zip(self.terms, (float(weight) for weight in start), strict=True)),
+            weighting=None if self.weighting is None else serialize_keras_object(self.weighting),
+            auxiliary=None if self.auxiliary is None else serialize_keras_object(self.auxiliary),
+            state=self._state.key,
+        )
+        if self.auxiliary is not None:
+            for option in ("auxiliary_scale", "auxiliary_decay"):
+                config[option] = float(ops.convert_to_numpy(self._state.settings[option]))
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Compound:
+        config = dict(config)
+        config["terms"] = {
+            term: deserialize_keras_object(loss) for term, loss in config["terms"].items()
+        }
+        for part in ("weighting", "auxiliary"):
+            config[part] = deserialize_keras_object(config[part])
+        return cls(**config)
+
+    def _parts(self) -> dict[str, Any]:
+        """Everything that has options of its own, by the name that `assign` knows it by."""
+        parts: dict[str, Any] = dict(self.terms)
+        if self.weighting is not None:
+            parts["weighting"] = self.weighting
+        if self.auxiliary is not None:
+            parts["auxiliary"] = self.auxiliary
+        return parts
+
+    def _setting(self, setting: str) -> keras.Variable:
+        if setting not in self._state.settings:
+            raise _check.error(
+                "Compound.assign",
+                f"a numeric option, one of {sorted(self._state.settings)}",
+                repr(setting),
+            )
+        return self._state.settings[setting]
+
+    def _auxiliary_name(self) -> str:
+        assert self.auxiliary is not None
+        name = str(self.auxiliary.name)
+        return f"auxiliary/{name}" if name in self.terms else name
+
+    def _check_tracked(self) -> None:
+        """Refuses a dynamic compound whose state the training step would silently drop."""
+        # Both scopes are public; entering one is the public way to see the one around it.
+        with keras.SymbolicScope() as symbolic:
+            if symbolic.original_scope is not None:
+                return  # Shapes only: `fit` does this before its callbacks exist.
+        tracked = self._handed_out
+        if keras.backend.backend() == "jax":
+            with keras.StatelessScope() as scope:
+                outer = scope.original_scope
+            if outer is not None:
+                tracked = outer.get_current_value(self._state.step) is not None
+                self._frozen_copies = not tracked
+        if self.weighting is not None and not tracked:
+            raise _check.error(
+                self.name,
+                "a model that carries the state of this loss",
+                "a call outside of one",
+                "Pass kerasloss.DynamicWeighting() in the callbacks of `fit`, or "
+                "metrics=[loss.state] to `compile`; in a loop of your own carry "
+                "loss.state.variables through the step.",
+            )
+
+
+def _copy(part: Any) -> Any:
+    """A copy that shares no options with the original but variables that the user made."""
+    copy = type(part).from_config(part.get_config())
+    for option in part.tunable:
+        if _check.is_variable(getattr(part, option)):
+            setattr(copy, option, getattr(part, option))
+    return copy
+
+
+def _check_terms(terms: Any, weighting: Any, auxiliary: Any) -> None:
+    if not isinstance(terms, Mapping) or not terms:
+        raise _check.error("Compound", "`terms` to be a dict of name -> loss", repr(terms))
+    for term, loss in terms.items():
+        if not isinstance(term, str) or not term or "/" in term or term in _RESERVED:
+            raise _check.error(
+                "Compound",
+                f"term names without '/' and other than {', '.join(_RESERVED)}",
+                repr(term),
+            )
+        _check_loss(term, loss)
+    if auxiliary is not None:
+        _check_loss("auxiliary", auxiliary)
+        if "auxiliary" in terms:
+            raise _check.error("Compound", "no term named 'auxiliary'", "one", "Rename the term.")
+    if weighting is not None and not isinstance(weighting, Weighting):
+        raise _check.error(
+            "Compound", "`weighting` to be a kerasloss.weighting strategy", repr(weighting)
+        )
+
+
+def _check_loss(term: str, loss: Any) -> None:
+    if isinstance(loss, Compound):
+        raise _check.error(
+            "Compound", f"a plain loss for {term!r}", "a Compound", "Name all terms in one."
+        )
+    if not isinstance(loss, SegmentationLoss):
+        raise _check.error(
+            "Compound",
+            f"an instance of a kerasloss loss for {term!r}",
+            repr(loss),
+            "A loss of your own joins by subclassing kerasloss.losses.SegmentationLoss.",
+        )
+
+
+def _starting_weights(terms: tuple[str, ...], weights: Any) -> list[float]:
+    if weights is None:
+        return [1.0 / len(terms)] * len(terms)
+    if not isinstance(weights, Mapping) or set(weights) != set(terms):
+        raise _check.error(
+            "Compound", f"`weights` to be a dict with the names {list(terms)}", repr(weights)
+        )
+    for term in terms:
+        _check.number("Compound", f"weights[{term!r}]", weights[term], minimum=0.0)
+    if not any(weights[term] > 0 for term in terms):
+        raise _check.error("Compound", "at least one weight above 0", repr(dict(weights)))
+    return [float(weights[term]) for term in terms]
