@@ -34,14 +34,14 @@ def get(identifier: str | dict[str, Any] | SegmentationLoss) -> SegmentationLoss
         return identifier
     if isinstance(identifier, dict):
         return _from_config(identifier, "get")
-    classes = {
+    classes: dict[str, type[SegmentationLoss]] = {
         name: value
         for name in losses.__all__
         if isinstance(value := getattr(losses, name), type) and value is not SegmentationLoss
     }
-    for name, value in classes.items():
-        if identifier in (name, getattr(value.function, "__name__", None)):
-            return value()
+    for name, loss in classes.items():
+        if identifier in (name, getattr(loss.function, "__name__", None)):
+            return loss()
     raise _check.error("get", f"one of {', '.join(sorted(classes))}", repr(identifier))
 
 

@@ -114,7 +114,8 @@ class CompoundState(keras.metrics.Metric):
 
     def restart(self) -> None:
         """Back to the starting weights, with an empty memory."""
-        self.weights_now.assign(self.weights_start.value)
+        # Through NumPy: two variables that share a buffer cannot both be donated to a step on JAX.
+        self.weights_now.assign(ops.convert_to_numpy(self.weights_start))
         for variable in (self.memory, self.step, self.sums, self.images):
             variable.assign(ops.zeros_like(variable.value))
 

@@ -86,7 +86,7 @@ class SegmentationLoss(keras.losses.Loss):
         return image_weight(sample_weight, pixels)
 
     def get_config(self) -> dict[str, Any]:
-        options = {
+        options: dict[str, Any] = {
             option: float(ops.convert_to_numpy(value)) if _check.is_variable(value) else value
             for option, value in self.options.items()
         }

@@ -1,0 +1,61 @@
+# Everything sets itself up; only Python 3.11 or newer and make are needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The CPU build: from the configured index if it has one, else from PyTorch's own.
+TORCH := torch==2.13.0+cpu
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+BACKENDS ?= tensorflow jax torch
+
+export TF_CPP_MIN_LOG_LEVEL := 3
+export NO_MKDOCS_2_WARNING := 1
+
+.PHONY: demo test lint docs bench clean
+
+demo: $(VENV)/demo.stamp  ## search on synthetic micrographs
+	$(BIN)/kerasloss-search demo --backend jax --output demo
+
+test: $(VENV)/dev.stamp  ## all tests, on each backend in a process of its own
+	@for backend in $(BACKENDS); do \
+	  echo "== $$backend"; \
+	  KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q --ignore=tests/search tests || exit 1; \
+	  KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -m backend tests/search || exit 1; \
+	done
+	@echo "== search"
+	@KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not backend" tests/search
+
+lint: $(VENV)/dev.stamp  ## style, types, dependency directions, documentation
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --quiet --strict
+
+docs: $(VENV)/dev.stamp  ## the documentation, served on 127.0.0.1:8000
+	$(BIN)/mkdocs serve --dev-addr 127.0.0.1:8000
+
+bench: $(VENV)/dev.stamp  ## speed, as ratios against a baseline in the same run
+	KERAS_BACKEND=jax $(BIN)/python benchmarks/weighting_overhead.py
+	KERAS_BACKEND=tensorflow $(BIN)/python benchmarks/weighting_overhead.py
+	KERAS_BACKEND=torch $(BIN)/python benchmarks/weighting_overhead.py
+	$(BIN)/python benchmarks/search_throughput.py --backend jax
+	$(BIN)/python benchmarks/search_throughput.py --backend tensorflow
+
+clean:
+	rm -rf $(VENV) site demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "kerasloss needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/demo.stamp: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet -e '.[search,jax]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet '$(TORCH)' || \
+	  $(BIN)/python -m pip install --quiet '$(TORCH)' --index-url $(TORCH_INDEX)
+	$(BIN)/python -m pip install --quiet -e '.[search,tensorflow,jax,torch,dev,docs]'
+	@touch $@

@@ -1,0 +1,258 @@
+"""Where trials run: worker processes on this machine that live from trial to trial."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import subprocess
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from kerasloss_search.space import Recipe
+
+__all__ = ["Event", "Executor", "LocalPool", "gpu_count"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a worker reports.
+
+    Attributes:
+        worker: which one.
+        kind: `"ready"`, `"epoch"` (it waits for `answer`), `"done"`, `"failed"` (the task ended
+            with an exception), `"lost"` (the process is gone) or `"refused"` (it cannot start).
+        task: what it was working on.
+        content: of the report.
+    """
+
+    worker: int
+    kind: str
+    task: Any
+    content: Any
+
+
+class Executor(Protocol):
+    """What the driver needs of a place to run trials."""
+
+    def idle(self) -> list[int]:
+        """Workers without a task."""
+
+    def submit(self, worker: int, task: Any, call: str, arguments: tuple[Any, ...]) -> None:
+        """Hands a task to an idle worker."""
+
+    def answer(self, worker: int, go_on: bool) -> None:
+        """Answers an `"epoch"` event."""
+
+    def poll(self, timeout_s: float) -> Iterator[Event]:
+        """Yields what has happened, waiting for the first event at most so long."""
+
+    def close(self) -> None:
+        """Ends all workers at once."""
+
+
+def gpu_count() -> int:
+    """Number of NVIDIA GPUs that this process may use."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
+    try:
+        listing = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    return sum(line.startswith("GPU ") for line in listing.stdout.splitlines())
+
+
+class LocalPool:
+    """Spawned processes, one network each; the GPUs are dealt out among them.
+
+    A process that dies is started again. Its task is reported as lost and not repeated here: the
+    driver decides.
+
+    Args:
+        settings: `kerasloss_search.trial.Settings`, for every worker.
+        workers: number of processes.
+        backend: value of KERAS_BACKEND.
+        log: file that takes what the workers and their libraries print.
+    """
+
+    _restarts = 3
+
+    def __init__(self, settings: Any, *, workers: int, backend: str, log: Path) -> None:
+        self._settings = settings
+        self._backend = backend
+        self._log = log
+        self._context = multiprocessing.get_context("spawn")
+        self._gpus = gpu_count()
+        self._tasks: dict[int, Any] = {}
+        self._ready: set[int] = set()
+        self._starts = dict.fromkeys(range(workers), 0)
+        self._processes: dict[int, Any] = {}
+        self._pipes: dict[int, multiprocessing.connection.Connection] = {}
+        for worker in range(workers):
+            self._start(worker)
+
+    def _start(self, worker: int) -> None:
+        ours, theirs = self._context.Pipe()
+        environment = {"KERAS_BACKEND": self._backend}
+        if self._gpus:
+            devices = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+            own = worker % self._gpus
+            environment["CUDA_VISIBLE_DEVICES"] = devices[own] if devices != [""] else str(own)
+            # Several workers may share a GPU: none may take all of its memory.
+            environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+            environment["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+        process = self._context.Process(
+            target=_work, args=(theirs, self._settings, environment, self._log), daemon=True
+        )
+        process.start()
+        theirs.close()
+        self._starts[worker] += 1
+        self._processes[worker], self._pipes[worker] = process, ours
+
+    def idle(self) -> list[int]:
+        return sorted(self._ready - self._tasks.keys())
+
+    def submit(self, worker: int, task: Any, call: str, arguments: tuple[Any, ...]) -> None:
+        self._tasks[worker] = task
+        self._send(worker, (call, arguments))
+
+    def answer(self, worker: int, go_on: bool) -> None:
+        self._send(worker, go_on)
+
+    def poll(self, timeout_s: float) -> Iterator[Event]:
+        pipes = {pipe: worker for worker, pipe in self._pipes.items()}
+        for pipe in multiprocessing.connection.wait(list(pipes), timeout_s):
+            worker = pipes[pipe]  # type: ignore[index]
+            try:
+                kind, content = self._pipes[worker].recv()
+            except (EOFError, OSError):
+                yield self._lost(worker)
+                continue
+            task = self._tasks.get(worker)
+            if kind == "ready":
+                self._ready.add(worker)
+            elif kind in ("done", "failed"):
+                self._tasks.pop(worker, None)
+            yield Event(worker, kind, task, content)
+
+    def close(self) -> None:
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            process.join(5)
+            if process.is_alive():
+                process.kill()
+        for pipe in self._pipes.values():
+            pipe.close()
+
+    def _send(self, worker: int, message: Any) -> None:
+        try:
+            self._pipes[worker].send(message)
+        except OSError:
+            pass  # It died; the end of its pipe is reported by the next `poll`.
+
+    def _lost(self, worker: int) -> Event:
+        self._processes[worker].join(5)
+        code = self._processes[worker].exitcode
+        task = self._tasks.pop(worker, None)
+        self._ready.discard(worker)
+        self._pipes.pop(worker).close()
+        if self._starts[worker] > self._restarts:
+            return Event(worker, "refused", task, f"worker {worker} died again and again ({code})")
+        self._start(worker)
+        return Event(worker, "lost", task, f"its process ended with code {code}")
+
+
+def _work(
+    pipe: multiprocessing.connection.Connection,
+    settings: Any,
+    environment: dict[str, str],
+    log: Path,
+) -> None:
+    """The life of a worker process."""
+    # Ctrl-C reaches the whole group; the driver alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.update(environment)
+    sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(sink, 1)
+    os.dup2(sink, 2)
+    try:
+        # Only now: the backend and its device are chosen at import.
+        from kerasloss_search.trial import Bench
+
+        bench = Bench(settings)
+    except Exception as problem:
+        traceback.print_exc()
+        pipe.send(("refused", f"{type(problem).__name__}: {problem}"))
+        return
+    pipe.send(("ready", None))
+    tasks = _Tasks(bench, pipe)
+    while True:
+        try:
+            call, arguments = pipe.recv()
+        except (EOFError, OSError):
+            return  # The driver is gone.
+        try:
+            pipe.send(("done", getattr(tasks, call)(*arguments)))
+        except _DriverGone:
+            return
+        except Exception as problem:
+            traceback.print_exc()
+            pipe.send(("failed", f"{type(problem).__name__}: {problem}".splitlines()[0]))
+            # A step that broke off may have taken the network's variables with it.
+            tasks.renew()
+
+
+class _DriverGone(Exception):
+    """Nobody listens any more: no sense in training on."""
+
+
+class _Tasks:
+    """What a worker can be asked to do, by name."""
+
+    def __init__(self, bench: Any, pipe: multiprocessing.connection.Connection) -> None:
+        self._bench = bench
+        self._pipe = pipe
+
+    def renew(self) -> None:
+        """Builds everything anew."""
+        self._bench = type(self._bench)(self._bench.settings)
+
+    def train(self, recipe: Recipe, weights: Path) -> Any:
+        """Trains a trial, reporting every epoch, and leaves its best weights in a file."""
+
+        def report(epoch: Any) -> bool:
+            try:
+                self._pipe.send(("epoch", epoch))
+                return bool(self._pipe.recv())
+            except (EOFError, OSError) as gone:
+                raise _DriverGone from gone
+
+        result = self._bench.run(recipe, report)
+        if result.best_epoch >= 0:
+            self._bench.save_weights(weights)
+        return result
+
+    def judge(self, weights: Path, samples: int) -> Any:
+        """Scores on the test images, and the first `samples` predictions on them."""
+        self._bench.load_weights(weights)
+        data = self._bench.data
+        values, _ = self._bench.scores_of(data.test)
+        return values, self._bench.predict(data.images[data.test[:samples]])
+
+    def show(self, weights: Path, indices: Any) -> Any:
+        """Predictions on some images."""
+        self._bench.load_weights(weights)
+        return self._bench.predict(self._bench.data.images[indices])
+
+    def export(self, weights: Path, recipe: Recipe, folder: Path) -> None:
+        """Writes the best loss and the best model."""
+        self._bench.load_weights(weights)
+        self._bench.export(recipe, folder)
