@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="mean share of bubble pixels, 0.005 to 0.5 (0.05)",
     )
-    _training(demo, trials=12, epochs=20, size=64, width=8)
+    _training(demo, trials=12, epochs=20, size=64, width=8, batch_size=4)
     demo.add_argument(
         "--output", type=Path, default=Path("demo"), metavar="DIR", help="output folder (demo)"
     )
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what in a name tells which images belong together, such as tiles of one "
         "micrograph; they stay in one part of the split",
     )
-    _training(run, trials=30, epochs=20, size=128, width=16)
+    _training(run, trials=30, epochs=20, size=128, width=16, batch_size=8)
     run.add_argument(
         "--output",
         type=Path,
@@ -127,7 +127,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _training(
-    parser: argparse.ArgumentParser, *, trials: int, epochs: int, size: int, width: int
+    parser: argparse.ArgumentParser,
+    *,
+    trials: int,
+    epochs: int,
+    size: int,
+    width: int,
+    batch_size: int,
 ) -> None:
     """The options that every search has."""
     training = parser.add_argument_group("training")
@@ -136,7 +142,7 @@ def _training(
         "--crop", type=_positive, metavar="PX", help="train on random windows of PX x PX pixels"
     )
     _count(training, "--epochs", epochs, f"epochs a trial ({epochs})")
-    _count(training, "--batch-size", 8, "images a step (8)")
+    _count(training, "--batch-size", batch_size, f"images a step ({batch_size})")
     training.add_argument(
         "--no-augmentation", action="store_true", help="train on the images as they are"
     )

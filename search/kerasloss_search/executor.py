@@ -100,7 +100,11 @@ class LocalPool:
 
     def _start(self, worker: int) -> None:
         ours, theirs = self._context.Pipe()
-        environment = {"KERAS_BACKEND": self._backend}
+        environment = {"KERAS_BACKEND": self._backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        # What one worker has compiled the others find here, as does the next session.
+        environment["JAX_COMPILATION_CACHE_DIR"] = str(self._log.parent / "compiled")
+        environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        environment["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
         if self._gpus:
             devices = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
             own = worker % self._gpus

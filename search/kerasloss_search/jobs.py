@@ -27,7 +27,6 @@ class Settings:
         from_logits: whether the model returns logits.
         augment: whether training images are augmented.
         crop: side of the random training windows in px; None for whole images.
-        reuse: whether compiled steps are kept from trial to trial. Off only to measure the gain.
     """
 
     data: Path
@@ -40,7 +39,6 @@ class Settings:
     from_logits: bool = False
     augment: bool = True
     crop: int | None = None
-    reuse: bool = True
 
 
 @dataclass(frozen=True)

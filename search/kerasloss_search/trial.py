@@ -70,10 +70,6 @@ class Bench:
         Afterwards the network holds the weights of the best epoch.
         """
         started = time.perf_counter()
-        if not self.settings.reuse:
-            keras.backend.clear_session()
-            self._steps.clear()
-            self._build()
         model = self._step(recipe)
         watch = _Watch(self, report)
         model.fit(

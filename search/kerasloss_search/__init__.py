@@ -1,0 +1,1 @@
+"""A search for the segmentation loss that suits your own images."""

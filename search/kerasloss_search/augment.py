@@ -1,0 +1,195 @@
+"""Serve shuffled, augmented batches of constant shape to `fit`, the same for equal seeds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Batches"]
+
+Images = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int32]
+
+_BRIGHTNESS = 0.1
+_CONTRAST = 0.2
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of images and labels, drawn anew for every epoch.
+
+    A whole epoch is shuffled, cropped and augmented in one vectorised call between epochs:
+    with flips, turns (by quarters where images are square), brightness and contrast. Its content
+    depends on the seed and the number of the epoch alone. All batches have one shape, so
+    that nothing is compiled twice: images beyond the last full batch wait for another
+    epoch, and a set smaller than a batch becomes the batch.
+
+    Args:
+        images: Values between 0 and 1, shape (images, height, width, channels).
+        masks: Class numbers, shape (images, height, width); 255 stays 255.
+        batch_size: Images a batch; at most the number of images is used.
+        seed: Seed of order, crops and augmentation, 0 or more.
+        augment: Whether images are flipped, turned, and changed in brightness and contrast.
+        crop: Height and width in px of a window cut at a random place from every image;
+            `None` keeps images whole.
+
+    Raises:
+        ValueError: If shapes do not fit together or `crop` is larger than the images.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        masks: npt.NDArray[np.integer[Any]],
+        *,
+        batch_size: int,
+        seed: int,
+        augment: bool = True,
+        crop: int | None = None,
+    ) -> None:
+        # Threads would gain nothing: a batch is a slice of arrays that are ready.
+        super().__init__(workers=1, use_multiprocessing=False)
+        if images.ndim != 4 or len(images) == 0 or masks.shape != images.shape[:3]:
+            raise ValueError(
+                "`Batches`: `images` must be (images, height, width, channels) with at least "
+                "one image, and `masks` the same without channels. Received: "
+                f"images.shape={images.shape}, masks.shape={masks.shape}."
+            )
+        if batch_size < 1:
+            raise ValueError(f"`Batches`: `batch_size` must be >= 1. Received: {batch_size}.")
+        if crop is not None and not 1 <= crop <= min(images.shape[1:3]):
+            raise ValueError(
+                "`Batches`: `crop` must be >= 1 and at most the smaller side of the images. "
+                f"Received: crop={crop}, images.shape={images.shape}."
+            )
+        self.batch_size = min(batch_size, len(images))
+        self.crop = crop
+        self._images = images
+        self._masks = masks
+        self._augmentation = _Augmentation() if augment else None
+        self.reset(seed)
+
+    def reset(self, seed: int) -> None:
+        """Start over with epoch 0 of a seed."""
+        self.seed = seed
+        self.epoch = 0
+        self._begun = False
+        self._fresh = True
+        self._draw()
+
+    def next_epoch(self) -> None:
+        """Draw the next epoch; for a training loop of one's own, since `fit` does it itself."""
+        self.epoch += 1
+        self._draw()
+
+    def on_epoch_begin(self) -> None:
+        """Called by `fit` at the start of an epoch, and before the first one to build a model."""
+        self._begun = True
+
+    def on_epoch_end(self) -> None:
+        """Called by `fit` after every epoch, and once before the first one."""
+        # The call before the first epoch is no end of anything. A model that is built only
+        # now also takes a batch before it; without this test its epochs would be other ones.
+        if self._begun and not self._fresh:
+            self.next_epoch()
+        self._begun = self._fresh = False
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+        return len(self._images) // self.batch_size
+
+    def __getitem__(self, index: int) -> tuple[Images, Labels]:
+        """One batch: float32 (batch, height, width, channels), int32 (batch, height, width)."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"`Batches`: there are {len(self)} batches. Received: {index}.")
+        part = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        x, y = self._drawn
+        return x[part], y[part]
+
+    def _draw(self) -> None:
+        """Make new arrays; the old ones stay as they are, since a batch may still be in use."""
+        rng = np.random.default_rng((self.seed, self.epoch))
+        order = rng.permutation(len(self._images))[: len(self) * self.batch_size]
+        if self.crop is None:
+            x, y = self._images[order], self._masks[order]
+        else:
+            high, wide = (side - self.crop + 1 for side in self._images.shape[1:3])
+            rows, columns = rng.integers(high, size=len(order)), rng.integers(wide, size=len(order))
+            x = _windows(self._images, order, rows, columns, self.crop)
+            y = _windows(self._masks, order, rows, columns, self.crop)
+        if self._augmentation is not None:
+            x, y = self._augmentation(x, y, rng)
+        # In one step: TensorFlow reads batches in another thread.
+        self._drawn: tuple[Images, Labels] = (
+            x.astype(np.float32, copy=False),
+            y.astype(np.int32, copy=False),
+        )
+
+
+class _Augmentation:
+    """Keras's preprocessing layers, given a seed at every call."""
+
+    def __init__(self) -> None:
+        # float32 whatever the global policy: half precision would round images and labels.
+        # One axis is enough: with the turns it reaches all positions, and each pass over the
+        # epoch costs time. (The mode "horizontal_and_vertical" flips both axes or none.)
+        self.flip = keras.layers.RandomFlip(
+            "horizontal", data_format="channels_last", dtype="float32"
+        )
+        self.tones = [
+            keras.layers.RandomBrightness(_BRIGHTNESS, value_range=(0, 1), dtype="float32"),
+            keras.layers.RandomContrast(
+                _CONTRAST, value_range=(0, 1), data_format="channels_last", dtype="float32"
+            ),
+        ]
+
+    def __call__(
+        self, x: Images, y: npt.NDArray[np.integer[Any]], rng: np.random.Generator
+    ) -> tuple[Images, npt.NDArray[np.integer[Any]]]:
+        # A quarter turn would change the shape of an oblong image.
+        turns = rng.choice((0, 1, 2, 3) if x.shape[1] == x.shape[2] else (0, 2), size=len(x))
+        for turn in np.unique(turns[turns > 0]):
+            turned = np.flatnonzero(turns == turn)
+            x[turned] = np.rot90(x[turned], turn, axes=(1, 2))
+            y[turned] = np.rot90(y[turned], turn, axes=(1, 2))
+        images = keras.ops.convert_to_tensor(x, dtype="float32")
+        masks = keras.ops.convert_to_tensor(y[..., None], dtype="float32")
+        # The flip comes first also because it copies: brightness adds in place on PyTorch.
+        change = self.flip.get_random_transformation(images, training=True, seed=_seed(rng))
+        images = self.flip.transform_images(images, change, training=True)
+        masks = self.flip.transform_segmentation_masks(masks, change, training=True)
+        for layer in self.tones:
+            change = layer.get_random_transformation(images, training=True, seed=_seed(rng))
+            images = layer.transform_images(images, change, training=True)
+        return _array(images), _array(masks)[..., 0].astype(np.int32)
+
+
+def _array(tensor: Any) -> npt.NDArray[np.float32]:
+    # On PyTorch Keras converts by `np.array(tensor)`, which NumPy 2 answers with a warning.
+    torch = keras.backend.backend() == "torch"
+    values: npt.NDArray[np.float32] = (
+        tensor.detach().cpu().numpy() if torch else keras.ops.convert_to_numpy(tensor)
+    )
+    return values
+
+
+def _seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**31))
+
+
+def _windows(
+    values: npt.NDArray[Any],
+    order: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
+    size: int,
+) -> npt.NDArray[Any]:
+    """One square window of every chosen image, copied without a loop."""
+    views = np.lib.stride_tricks.sliding_window_view(values, (size, size), axis=(1, 2))
+    # The view puts the window last; channels, if there are any, belong behind it.
+    chosen = views[order, rows, columns]
+    if chosen.ndim == 4:
+        chosen = np.moveaxis(chosen, 1, -1)
+    return np.ascontiguousarray(chosen)

@@ -1,0 +1,133 @@
+"""How MLflow's pages are shown for the runs of one search."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from kerasloss_search.tracking import artifact_uri, checked_uri, store_uri
+
+_HOST = "127.0.0.1"
+_PATIENCE_S = 3.0
+
+
+def serve(folder: Path, *, port: int = 5000, uri: str | None = None) -> int:
+    """Run the MLflow server for a search until Ctrl-C, reachable from this machine only.
+
+    Args:
+        folder: The search's folder.
+        port: Port on 127.0.0.1.
+        uri: Database that the search wrote to; None for `mlflow.db` in `folder`.
+
+    Returns:
+        The server's exit status; 0 after Ctrl-C.
+
+    Raises:
+        ValueError: There are no runs in `folder`, the port is taken, or `uri` is no database.
+    """
+    store = _store(folder, uri)
+    _check_port(port)
+    artifacts = artifact_uri(folder)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port)]
+    command += ["--backend-store-uri", store, "--registry-store-uri", store]
+    command += ["--default-artifact-root", artifacts, "--artifacts-destination", artifacts]
+    command += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
+    environment = os.environ | {
+        "MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true"),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # would start helpers for language models
+    }
+    with tempfile.TemporaryFile() as log, _interrupted_by_sigterm():
+        print("Starting the MLflow server ... ", end="", flush=True)
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        try:
+            if _wait_until_ready(server, port):
+                print(f"open http://{_HOST}:{port} (Ctrl-C ends it)", flush=True)
+            status = server.wait()
+        except KeyboardInterrupt:
+            _stop(server)
+            print(flush=True)
+            return 0
+        if status:
+            print(f"The MLflow server ended with status {status}:\n{_tail(log)}", file=sys.stderr)
+        return status
+
+
+def _store(folder: Path, uri: str | None) -> str:
+    if uri is not None:
+        uri = checked_uri(uri)
+        if uri.startswith(("http", "databricks")):
+            raise ValueError("The runs are on a server already; open it in a browser.")
+        return uri
+    if not (folder / "mlflow.db").is_file():
+        raise ValueError(
+            f"There is no mlflow.db in `{folder}`. Run a search with this folder first, or name "
+            "the folder of one."
+        )
+    return store_uri(folder)
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        # A port that was left a moment ago counts as free, as it does for the server.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except (OSError, OverflowError) as problem:
+            raise ValueError(
+                f"Port {port} cannot be used ({problem}). Choose another one with --port."
+            ) from None
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], port: int) -> bool:
+    # Nothing but this machine is asked; a proxy from the environment could not reach it.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while server.poll() is None:
+        with contextlib.suppress(urllib.error.URLError, OSError):
+            with opener.open(f"http://{_HOST}:{port}/health", timeout=5):
+                return True
+        time.sleep(0.2)
+    return False
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server, which after Ctrl-C in a terminal is ending already."""
+    for send in (server.poll, server.terminate, server.kill):
+        send()
+        # A second Ctrl-C means no more patience with this step.
+        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            server.wait(_PATIENCE_S)
+            return
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Make SIGTERM act like Ctrl-C, or the server would outlive the process that started it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _tail(log: IO[bytes], lines: int = 15) -> str:
+    log.seek(0)
+    return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
