@@ -89,12 +89,12 @@ class Compound(SegmentationLoss):
         self.terms = {term: _copy(loss) for term, loss in terms.items()}
         self.weighting = None if weighting is None else _copy(weighting)
         self.auxiliary = None if auxiliary is None else _copy(auxiliary)
-        settings = {}
+        settings: dict[str, Any] = {}
         for owner, part in self._parts().items():
             for option in part.tunable:
                 value = getattr(part, option)
-                if value is not None and not _check.is_variable(value):
-                    settings[f"{owner}/{option}"] = float(value)
+                if value is not None:
+                    settings[f"{owner}/{option}"] = value
         logged = list(terms)
         if self.auxiliary is not None:
             logged.append(self._auxiliary_name())
@@ -191,7 +191,7 @@ class Compound(SegmentationLoss):
         parts = self._parts()
         for owner, change in changes.items():
             if owner == "weights":
-                start = ops.convert_to_numpy(self._state.weights_start)
+                start = ops.convert_to_numpy(self._state.weights_start.value)
                 now = dict(zip(self.terms, start.tolist(), strict=True))
                 unknown = set(change) - set(now)
                 if unknown:
@@ -217,7 +217,7 @@ class Compound(SegmentationLoss):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        start = ops.convert_to_numpy(self._state.weights_start)
+        start = ops.convert_to_numpy(self._state.weights_start.value)
         config.update(
             terms={term: serialize_keras_object(loss) for term, loss in self.terms.items()},
             weights=dict(zip(self.terms, (float(weight) for weight in start), strict=True)),
@@ -227,7 +227,7 @@ class Compound(SegmentationLoss):
         )
         if self.auxiliary is not None:
             for option in ("auxiliary_scale", "auxiliary_decay"):
-                config[option] = float(ops.convert_to_numpy(self._state.settings[option]))
+                config[option] = float(ops.convert_to_numpy(self._state.settings[option].value))
         return config
 
     @classmethod

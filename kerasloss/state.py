@@ -35,7 +35,7 @@ class CompoundState(keras.metrics.Metric):
         terms: Sequence[str],
         weights: Sequence[float],
         weighting: Weighting | None,
-        settings: Mapping[str, float],
+        settings: Mapping[str, float | keras.Variable],
         key: str | None = None,
         name: str = "compound",
     ) -> None:
@@ -51,8 +51,11 @@ class CompoundState(keras.metrics.Metric):
         self.weights_start = self._variable("starting_weights", np.asarray(weights, "float32"))
         self.memory = self._variable("memory", np.zeros((rows, count), "float32"))
         self.step = self._variable("step", np.zeros((), "int32"))
+        # A variable of the user's own is tracked as it is, so that it takes effect on JAX too.
         self.settings = {
-            setting: self._variable(setting.replace("/", "_"), np.asarray(value, "float32"))
+            setting: value
+            if _check.is_variable(value)
+            else self._variable(setting.replace("/", "_"), np.asarray(value, "float32"))
             for setting, value in settings.items()
         }
         self.sums = self._variable("sums", np.zeros((len(terms),), "float32"))
@@ -115,7 +118,7 @@ class CompoundState(keras.metrics.Metric):
     def restart(self) -> None:
         """Back to the starting weights, with an empty memory."""
         # Through NumPy: two variables that share a buffer cannot both be donated to a step on JAX.
-        self.weights_now.assign(ops.convert_to_numpy(self.weights_start))
+        self.weights_now.assign(ops.convert_to_numpy(self.weights_start.value))
         for variable in (self.memory, self.step, self.sums, self.images):
             variable.assign(ops.zeros_like(variable.value))
 
@@ -138,7 +141,7 @@ class CompoundState(keras.metrics.Metric):
 
     def save_own_variables(self, store: Any) -> None:
         for index, variable in enumerate(self.saved_variables):
-            store[str(index)] = ops.convert_to_numpy(variable)
+            store[str(index)] = ops.convert_to_numpy(variable.value)
 
     def load_own_variables(self, store: Any) -> None:
         variables = self.saved_variables

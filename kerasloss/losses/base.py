@@ -87,7 +87,7 @@ class SegmentationLoss(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         options: dict[str, Any] = {
-            option: float(ops.convert_to_numpy(value)) if _check.is_variable(value) else value
+            option: float(ops.convert_to_numpy(value.value)) if _check.is_variable(value) else value
             for option, value in self.options.items()
         }
         weights = options.get("class_weight")

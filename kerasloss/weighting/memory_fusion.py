@@ -96,7 +96,7 @@ class DynamicMemoryFusion(Weighting):
     def get_config(self) -> dict[str, Any]:
         warmup = self.warmup
         if _check.is_variable(warmup):
-            warmup = float(ops.convert_to_numpy(warmup))
+            warmup = float(ops.convert_to_numpy(warmup.value))
         return {"method": self.method, "warmup": warmup, "memory": self.memory}
 
 

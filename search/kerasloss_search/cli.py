@@ -216,6 +216,9 @@ def _demo(options: argparse.Namespace, console: Console) -> int:
 def _run(options: argparse.Namespace, console: Console) -> int:
     from kerasloss_search import session
 
+    if options.model != "unet" and "" not in sys.path:
+        # A console script does not look in the current folder, where a user's own model is.
+        sys.path.insert(0, "")
     terms = tuple(part.strip() for part in (options.terms or "").split(",") if part.strip())
     wanted = session.Options(
         data=DataOptions(

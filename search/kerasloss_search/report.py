@@ -95,7 +95,7 @@ def write_results(
 
 def draw_curves(path: Path, records: Sequence[Record], best: Record) -> None:
     """Validation score by epoch: the baselines, the best, and all others in grey."""
-    figure, axes = _axes(1, 1, (8.0, 4.5))
+    figure, axes = _axes(1, 1, (10.0, 4.5))
     plot = axes[0][0]
     named = [record for record in records if record.baseline or record.number == best.number]
     for record in records:
@@ -103,7 +103,7 @@ def draw_curves(path: Path, records: Sequence[Record], best: Record) -> None:
             plot.plot(_epochs(record), record.curve, color="0.85", linewidth=0.8, zorder=1)
     for colour, record in zip(_COLOURS, sorted(named, key=lambda one: -one.score), strict=False):
         is_best = record.number == best.number
-        name = record.baseline or record.recipe.label
+        name = _wrapped(record.baseline or record.recipe.label, 34)
         plot.plot(
             _epochs(record),
             record.curve,
@@ -116,7 +116,8 @@ def draw_curves(path: Path, records: Sequence[Record], best: Record) -> None:
     plot.set_ylabel("Dice on validation images")
     plot.set_ylim(0, 1)
     plot.grid(alpha=0.3)
-    plot.legend(loc="lower right", fontsize=8, framealpha=0.9)
+    plot.xaxis.get_major_locator().set_params(integer=True)
+    plot.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, frameon=False)
     figure.savefig(path, dpi=150)
 
 

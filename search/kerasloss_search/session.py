@@ -24,7 +24,7 @@ from kerasloss_search.executor import LocalPool, gpu_count
 from kerasloss_search.jobs import Settings
 from kerasloss_search.space import Range, Space
 from kerasloss_search.study import Proposal, Record, Study
-from kerasloss_search.tracking import Tracker
+from kerasloss_search.tracking import Tracker, checked_uri
 
 __all__ = ["Options", "choose_backend", "run"]
 
@@ -93,6 +93,7 @@ def run(options: Options, console: Console) -> int:
         DataError: for problems in the data.
     """
     backend = choose_backend(options.backend)
+    _check(options)
     with console.status("Reading the images") as status:
         dataset = data.load(
             options.data,
@@ -100,14 +101,43 @@ def run(options: Options, console: Console) -> int:
         )
     console.print(dataset.summary(), highlight=False)
     space = _space(options, dataset)
-    if options.trials <= len(space.baselines()):
-        raise SearchError(
-            f"--trials: expected at least {len(space.baselines()) + 1}, because the first "
-            f"{len(space.baselines())} are the plain losses. Received: {options.trials}."
-        )
     options.output.mkdir(parents=True, exist_ok=True)
     with _lock(options.output):
         return _run_locked(options, dataset, space, backend, console)
+
+
+def _check(options: Options) -> None:
+    """Finds what can be found before anything is read or written."""
+    plain = len(Space(terms=options.terms or Space().terms).baselines())
+    if options.trials <= plain:
+        raise SearchError(
+            f"--trials: expected at least {plain + 1}, because the first {plain} are the plain "
+            f"losses. Received: {options.trials}."
+        )
+    size = options.data.size
+    if options.crop is not None and options.crop >= size:
+        raise SearchError(f"--crop: expected less than --size, {size}. Received: {options.crop}.")
+    if options.model == "unet":
+        for name, side in (("--size", size), ("--crop", options.crop)):
+            if side is not None and side % 2**options.depth:
+                raise SearchError(
+                    f"{name}: expected a number divisible by {2**options.depth}, since the U-Net "
+                    f"halves the resolution {options.depth} times. Received: {side}."
+                )
+    else:
+        module, _, function = options.model.partition(":")
+        if not module or not function:
+            raise SearchError(
+                "--model: expected `unet` or `package.module:function`. Received: "
+                f"{options.model!r}."
+            )
+        if importlib.util.find_spec(module.partition(".")[0]) is None:
+            raise SearchError(
+                f"--model: there is no module {module!r} where Python looks, nor in the folder "
+                "that the command is run in."
+            )
+    if options.tracking_uri is not None:
+        checked_uri(options.tracking_uri)
 
 
 def _space(options: Options, dataset: Dataset) -> Space:

@@ -59,7 +59,7 @@ class Bench:
             self.data.classes,
             from_logits=self.settings.from_logits,
         )
-        self._initial = [keras.ops.convert_to_numpy(v) for v in self.net.variables]
+        self._initial = [keras.ops.convert_to_numpy(v.value) for v in self.net.variables]
 
     def _side(self) -> int:
         return int(self.data.images.shape[1])
@@ -75,6 +75,8 @@ class Bench:
         model.fit(
             self.batches,
             epochs=self.settings.epochs,
+            # `Batches` shuffles by its own seed; that of Keras goes on from trial to trial.
+            shuffle=False,
             verbose=0,
             callbacks=[kerasloss.DynamicWeighting(), watch],
         )
@@ -105,7 +107,7 @@ class Bench:
 
     def save_weights(self, path: Path) -> None:
         """Writes the network's present weights."""
-        arrays = [keras.ops.convert_to_numpy(v) for v in self.net.variables]
+        arrays = [keras.ops.convert_to_numpy(v.value) for v in self.net.variables]
         np.savez(path, *arrays)
 
     def load_weights(self, path: Path) -> None:
@@ -164,7 +166,7 @@ class _Watch(keras.callbacks.Callback):
         if score > self.best:
             self.best, self.best_epoch = score, epoch
             self.best_weights = [
-                keras.ops.convert_to_numpy(v).copy() for v in self._bench.net.variables
+                keras.ops.convert_to_numpy(v.value).copy() for v in self._bench.net.variables
             ]
         if not self._report(Epoch(epoch, score, foreground, numbers)):
             self._stop("stopped")

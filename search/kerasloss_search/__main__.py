@@ -1,0 +1,7 @@
+"""`python -m kerasloss_search`: the same as `kerasloss-search`."""
+
+import sys
+
+from kerasloss_search.cli import main
+
+sys.exit(main())
