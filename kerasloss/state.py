@@ -35,7 +35,7 @@ class CompoundState(keras.metrics.Metric):
         terms: Sequence[str],
         weights: Sequence[float],
         weighting: Weighting | None,
-        settings: Mapping[str, float | keras.Variable],
+        settings: Mapping[str, Any],
         key: str | None = None,
         name: str = "compound",
     ) -> None:
@@ -52,7 +52,7 @@ class CompoundState(keras.metrics.Metric):
         self.memory = self._variable("memory", np.zeros((rows, count), "float32"))
         self.step = self._variable("step", np.zeros((), "int32"))
         # A variable of the user's own is tracked as it is, so that it takes effect on JAX too.
-        self.settings = {
+        self.settings: dict[str, keras.Variable] = {
             setting: value
             if _check.is_variable(value)
             else self._variable(setting.replace("/", "_"), np.asarray(value, "float32"))

@@ -191,18 +191,17 @@ class Driver:
             self._end(event.task, "failed", math.nan, math.nan, event.content)
 
     def _end(self, number: int, outcome: str, score: float, seconds: float, note: str = "") -> None:
-        previous = self._study.best
+        previous = self._study.best_searched
         record = self._study.tell(number, outcome, score, seconds, note)
         best = self._study.best
         tags = {"state": outcome, **({"note": note} if note else {})}
         self._tracker.end_trial(
             number, _STATUS[outcome], {"best_score": score, "duration_s": seconds}, tags
         )
-        # Baselines are compared in the end, and so is the best; the others are not needed.
-        kept = record.baseline is not None or (best is not None and best.number == number)
-        if not kept:
+        # In the end the plain losses are compared with the best other; no more weights are needed.
+        searched = self._study.best_searched
+        if searched is not None and searched.number == number and previous is not None:
+            self.weights_file(previous.number).unlink(missing_ok=True)
+        elif record.baseline is None and (searched is None or searched.number != number):
             self.weights_file(number).unlink(missing_ok=True)
-        if best is not None and best.number == number and previous is not None:
-            if previous.baseline is None:
-                self.weights_file(previous.number).unlink(missing_ok=True)
         self._progress.ended(record, best)

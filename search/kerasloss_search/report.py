@@ -45,30 +45,28 @@ def closing_table(judged: Sequence[Judged], best: Record) -> Table:
     return table
 
 
-def verdict(judged: Sequence[Judged], best: Record) -> str:
-    """What may be said about the best loss against the best plain one, in a sentence or two."""
-    baselines = [entry for entry in judged if entry.record.baseline is not None]
-    if not baselines:
+def verdict(judged: Sequence[Judged]) -> str:
+    """What may be said about the best searched loss against the best plain one."""
+    ranked = sorted(judged, key=lambda one: -one.record.score)
+    plain = next((entry for entry in ranked if entry.record.baseline is not None), None)
+    ours = next((entry for entry in ranked if entry.record.baseline is None), None)
+    if plain is None:
         return "No plain loss ended, so there is nothing to compare with."
-    plain = max(baselines, key=lambda entry: entry.record.score)
-    if best.baseline is not None:
-        return (
-            f"No searched loss beat the plain losses: {best.baseline} is the best of this search."
-        )
-    ours = next(entry for entry in judged if entry.record.number == best.number)
+    if ours is None:
+        return f"No searched loss ended; {plain.record.baseline} is the best plain loss."
     difference, low, high = paired_difference(ours.test, plain.test)
-    images = len(ours.test)
     numbers = (
-        f"{difference:+.4f} Dice on {images} test images "
+        f"{difference:+.4f} Dice on {len(ours.test)} test images "
         f"(95 % interval {low:+.4f} to {high:+.4f}, paired by image)"
     )
-    if low > 0:
-        claim = f"The loss found beats the best plain loss ({plain.record.baseline}): {numbers}."
+    name = plain.record.baseline
+    if low > 0 and ours.record.score > plain.record.score:
+        claim = f"The best searched loss beats the best plain loss, {name}: {numbers}."
     elif high < 0:
-        claim = f"The loss found is worse than {plain.record.baseline} on the test: {numbers}."
+        claim = f"The best plain loss, {name}, beats every searched loss: {numbers}."
     else:
-        claim = f"No clear difference to the best plain loss ({plain.record.baseline}): {numbers}."
-    return f"{claim} One training each; another seed may turn a small difference around."
+        claim = f"No clear difference between the best searched loss and {name}: {numbers}."
+    return f"{claim} One training each: another seed may turn a small difference around."
 
 
 def write_results(

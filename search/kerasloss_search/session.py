@@ -259,15 +259,16 @@ def _conclude(
             f"{options.output / 'workers.log'} and in the MLflow runs."
         )
     plain = [record for record in study.records if record.baseline and record.outcome == "complete"]
-    chosen = plain + ([best] if best.baseline is None else [])
+    searched = study.best_searched
+    chosen = plain + ([] if searched is None else [searched])
     with console.status("Judging on the test images"):
         judged = driver.judge(chosen, _SAMPLES)
         driver.call("export", driver.weights_file(best.number), best.recipe, options.output)
-        sentence = report.verdict(judged, best)
+        sentence = report.verdict(judged)
         folder = options.output
         report.write_results(folder / "results.json", judged, study.records, best, sentence)
         report.draw_curves(folder / "curves.png", study.records, best)
-        _overlays(judged, dataset, best, folder, tracker)
+        _overlays(judged, dataset, folder, tracker)
     for name in ("best_loss.json", "best_model.keras", "results.json", "curves.png"):
         tracker.log_artifact(None, folder / name)
     console.print()
@@ -283,19 +284,17 @@ def _conclude(
     )
 
 
-def _overlays(
-    judged: list[Judged], dataset: Dataset, best: Record, folder: Path, tracker: Tracker
-) -> None:
-    """One picture of the best beside the best plain loss, and one for the run of each."""
+def _overlays(judged: list[Judged], dataset: Dataset, folder: Path, tracker: Tracker) -> None:
+    """One picture of the best plain and the best other loss, and one for the run of each."""
     test = dataset.test[:_SAMPLES]
     images, truths = dataset.images[test], dataset.masks[test]
     names = [dataset.names[index] for index in test]
     ranked = sorted(judged, key=lambda one: -one.record.score)
     plain = next((entry for entry in ranked if entry.record.baseline is not None), None)
-    ours = next(entry for entry in ranked if entry.record.number == best.number)
+    ours = next((entry for entry in ranked if entry.record.baseline is None), None)
     pair = [entry for entry in (plain, ours) if entry is not None]
     predictions = {
-        entry.record.baseline or f"best found: {entry.record.recipe.label}": entry.samples
+        entry.record.baseline or f"searched: {entry.record.recipe.label}": entry.samples
         for entry in pair
     }
     report.draw_overlays(folder / "overlays.png", images, truths, predictions, names)

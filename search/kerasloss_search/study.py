@@ -130,6 +130,16 @@ class Study:
         return max(complete, key=lambda record: record.score, default=None)
 
     @property
+    def best_searched(self) -> Record | None:
+        """The same among the trials that are no plain loss."""
+        searched = [
+            record
+            for record in self.records
+            if record.outcome == "complete" and record.baseline is None
+        ]
+        return max(searched, key=lambda record: record.score, default=None)
+
+    @property
     def running(self) -> dict[int, Proposal]:
         """Number -> trial that this process has asked for and not told the end of."""
         return {number: proposal for number, (_, proposal) in self._running.items()}
