@@ -8,6 +8,7 @@ import keras
 
 from kerasloss import _check
 from kerasloss.compound import Compound
+from kerasloss.state import CompoundState
 
 
 class DynamicWeighting(keras.callbacks.Callback):
@@ -52,20 +53,11 @@ class DynamicWeighting(keras.callbacks.Callback):
                 "a model compiled with a kerasloss.Compound",
                 f"loss={getattr(model, 'loss', None)!r}",
             )
-        missing = [
-            compound.state
-            for compound in self._compounds
-            if not any(state is compound.state for state in _leaf_metrics(model))
-        ]
-        if missing:
-            # An attribute is how Keras tracks a metric that was not passed to `compile`. A private
-            # one: Keras saves those last, so the state is saved as part of the loss, and found.
-            present = list(getattr(model, "_kerasloss_states", []))
-            kept = [state for state in present if _in(state, self._compounds)]
-            model._kerasloss_states = [*kept, *missing]
-            for function in ("train_function", "test_function"):
-                if getattr(model, function, None) is not None:
-                    getattr(model, f"make_{function}")(force=True)
+        _check_outputs(model, self._compounds)
+        _track(model, [compound._state for compound in self._compounds])
+        for compound in self._compounds:
+            compound.frozen_in = False
+            compound._state.carried = True
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._fitting = True
@@ -84,11 +76,52 @@ class DynamicWeighting(keras.callbacks.Callback):
 
     def _switch(self, training: float) -> None:
         for compound in self._compounds:
-            compound.state.training.assign(training)
+            compound._state.training.assign(training)
 
 
-def _in(state: Any, compounds: list[Compound]) -> bool:
-    return any(compound.state is state for compound in compounds)
+def _track(model: keras.Model, states: list[CompoundState]) -> None:
+    """Makes the states, and no others, part of the model's step, where they are not already."""
+    missing = [s for s in states if not any(s is metric for metric in _leaf_metrics(model))]
+    former = list(getattr(model, "_kerasloss_states", []))
+    stale = [state for state in former if not any(state is wanted for wanted in states)]
+    if not missing and not stale:
+        return
+    # A built subclassed model takes no new attributes; Keras unlocks it in the same way itself.
+    tracker = model._tracker
+    locked = tracker.locked
+    tracker.unlock()
+    try:
+        for state in stale:
+            model._kerasloss_states.remove(state)
+        # An attribute is how Keras tracks a metric that was not passed to `compile`. A private
+        # one: Keras saves those last, so the state is saved as part of the loss, and found.
+        kept = [state for state in former if any(state is wanted for wanted in states)]
+        model._kerasloss_states = [*kept, *missing]
+    finally:
+        if locked:
+            tracker.lock()
+    for function in ("train_function", "test_function"):
+        if getattr(model, function, None) is not None:
+            getattr(model, f"make_{function}")(force=True)
+
+
+def _check_outputs(model: keras.Model, compounds: list[Compound]) -> None:
+    """Refuses what would mix up the values of two outputs."""
+    leaves = [leaf for leaf in keras.tree.flatten(model.loss) if isinstance(leaf, Compound)]
+    outputs = len(getattr(model, "outputs", None) or [])
+    if len(leaves) > len(compounds) or (leaves == [model.loss] and outputs > 1):
+        raise _check.error(
+            "DynamicWeighting", "a compound of its own for every output", "one for several"
+        )
+    names = [term for compound in compounds for term in compound._state.terms]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise _check.error(
+            "DynamicWeighting",
+            "different term names in the compounds of one model",
+            f"{', '.join(twice)} more than once",
+            "History would show only one of them; rename the terms.",
+        )
 
 
 def _compounds_in(loss: Any) -> list[Compound]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 from keras.saving import (
     deserialize_keras_object,
@@ -17,9 +18,8 @@ from kerasloss import _check
 from kerasloss.losses.base import SegmentationLoss, reduce_images
 from kerasloss.ops.pixels import Tensor
 from kerasloss.state import CompoundState
+from kerasloss.terms import check_terms, starting_weights
 from kerasloss.weighting import Weighting
-
-_RESERVED = ("weights", "weighting", "auxiliary_scale", "auxiliary_decay", "loss")
 
 
 @register_keras_serializable("kerasloss")
@@ -34,8 +34,9 @@ class Compound(SegmentationLoss):
 
     With `weighting`, the weights follow from the values that the terms took in the last training
     steps; the weights themselves carry no gradient. Pass `kerasloss.DynamicWeighting()` to `fit`
-    (or `metrics=[loss.state]` to `compile`): that makes the state part of the training step, and
-    puts every term and every weight into `History`. Without `weighting` that is optional.
+    (or `metrics=[loss.state]` to `compile`, where `evaluate` and validation count as training,
+    too): that makes the state part of the training step, and puts every term and every weight into
+    `History`. It is optional for a sum with neither `weighting` nor `auxiliary`.
 
     Weights and numeric options live in variables: `assign` changes them without a retrace.
 
@@ -85,7 +86,7 @@ class Compound(SegmentationLoss):
         key = state.pop("state", None)
         if state:
             raise TypeError(f"`Compound` got unexpected arguments: {', '.join(state)}")
-        _check_terms(terms, weighting, auxiliary)
+        check_terms(terms, weighting, auxiliary, nested=Compound)
         self.terms = {term: _copy(loss) for term, loss in terms.items()}
         self.weighting = None if weighting is None else _copy(weighting)
         self.auxiliary = None if auxiliary is None else _copy(auxiliary)
@@ -106,7 +107,7 @@ class Compound(SegmentationLoss):
                 settings[option] = float(value)
         self._state = CompoundState(
             logged,
-            _starting_weights(tuple(terms), weights),
+            starting_weights(tuple(terms), weights),
             self.weighting,
             settings,
             key=key,
@@ -116,8 +117,8 @@ class Compound(SegmentationLoss):
             owner, _, option = setting.partition("/")
             if option:
                 setattr(self._parts()[owner], option, variable)
-        self._handed_out = False
-        self._frozen_copies = False
+        # Whether JAX has compiled a step that holds the present numbers as constants.
+        self.frozen_in = False
 
     @property
     def state(self) -> CompoundState:
@@ -126,8 +127,15 @@ class Compound(SegmentationLoss):
         A loss cannot see which model calls it. Whoever takes the state is taken to put it where
         the training step finds it; on JAX, where it would be lost otherwise, that is verified.
         """
-        self._handed_out = True
+        self._state.listed = True
+        if self._state.at_rest:
+            self._state.at_rest = False
+            self._state.training.assign(1.0)
         return self._state
+
+    def __dir__(self) -> list[str]:
+        # Keras looks at every attribute when it saves; that must not count as taking the state.
+        return [name for name in super().__dir__() if name != "state"]
 
     def __call__(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
@@ -179,7 +187,7 @@ class Compound(SegmentationLoss):
             ValueError: for a name or option that does not exist, a value out of range, or when the
                 change could not reach the compiled training step. Then nothing is changed.
         """
-        if self._frozen_copies and not self._handed_out:
+        if self.frozen_in:
             raise _check.error(
                 "Compound.assign",
                 "the state to be part of the model's training step",
@@ -190,26 +198,30 @@ class Compound(SegmentationLoss):
         planned: list[tuple[keras.Variable, Any]] = []
         parts = self._parts()
         for owner, change in changes.items():
+            if owner not in ("auxiliary_scale", "auxiliary_decay") and not isinstance(
+                change, Mapping
+            ):
+                raise _check.error("Compound.assign", f"a dict for `{owner}`", repr(change))
             if owner == "weights":
-                start = ops.convert_to_numpy(self._state.weights_start.value)
-                now = dict(zip(self.terms, start.tolist(), strict=True))
+                now = self._starting()
                 unknown = set(change) - set(now)
                 if unknown:
                     raise _check.error("Compound.assign", f"terms {list(now)}", f"{unknown}")
-                wanted = _starting_weights(tuple(now), {**now, **change})
+                wanted = starting_weights(tuple(now), {**now, **change})
                 planned += [(self._state.weights_start, wanted), (self._state.weights_now, wanted)]
             elif owner in ("auxiliary_scale", "auxiliary_decay"):
                 planned.append((self._setting(owner), change))
                 _check.number("Compound.assign", owner, change, minimum=0.0)
             elif owner in parts:
-                for option in change:
-                    planned.append((self._setting(f"{owner}/{option}"), change[option]))
+                for option, value in change.items():
+                    planned.append((self._setting(f"{owner}/{option}"), value))
+                    _check.number("Compound.assign", f"{owner}[{option!r}]", value)
                 # Made anew only to run the checks of its constructor.
                 type(parts[owner]).from_config({**parts[owner].get_config(), **change})
             else:
                 raise _check.error("Compound.assign", f"one of {['weights', *parts]}", f"{owner!r}")
         for variable, value in planned:
-            variable.assign(value)
+            variable.assign(np.asarray(value, "float32"))
 
     def restart(self) -> None:
         """Forgets past values and steps and returns to the starting weights, for a new training."""
@@ -217,10 +229,9 @@ class Compound(SegmentationLoss):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        start = ops.convert_to_numpy(self._state.weights_start.value)
         config.update(
             terms={term: serialize_keras_object(loss) for term, loss in self.terms.items()},
-            weights=dict(zip(self.terms, (float(weight) for weight in start), strict=True)),
+            weights=self._starting(),
             weighting=None if self.weighting is None else serialize_keras_object(self.weighting),
             auxiliary=None if self.auxiliary is None else serialize_keras_object(self.auxiliary),
             state=self._state.key,
@@ -249,6 +260,20 @@ class Compound(SegmentationLoss):
             parts["auxiliary"] = self.auxiliary
         return parts
 
+    def _starting(self) -> dict[str, float]:
+        """The starting weight of every term."""
+        try:
+            start = ops.convert_to_numpy(self._state.weights_start.value)
+        except TypeError as problem:
+            # In the midst of an epoch Keras holds no variables on JAX: they are in the step.
+            raise _check.error(
+                "Compound",
+                "to be read or changed between epochs",
+                "a call in the midst of one",
+                "On JAX use `on_epoch_begin` or `on_epoch_end` of a callback.",
+            ) from problem
+        return {term: float(weight) for term, weight in zip(self.terms, start, strict=True)}
+
     def _setting(self, setting: str) -> keras.Variable:
         if setting not in self._state.settings:
             raise _check.error(
@@ -269,14 +294,15 @@ class Compound(SegmentationLoss):
         with keras.SymbolicScope() as symbolic:
             if symbolic.original_scope is not None:
                 return  # Shapes only: `fit` does this before its callbacks exist.
-        tracked = self._handed_out
+        tracked = self._state.listed or self._state.carried
         if keras.backend.backend() == "jax":
             with keras.StatelessScope() as scope:
                 outer = scope.original_scope
             if outer is not None:
                 tracked = outer.get_current_value(self._state.step) is not None
-                self._frozen_copies = not tracked
-        if self.weighting is not None and not tracked:
+                self.frozen_in = not tracked
+        moves = self.weighting is not None or self.auxiliary is not None
+        if moves and not tracked and not self._state.at_rest:
             raise _check.error(
                 self.name,
                 "a model that carries the state of this loss",
@@ -294,52 +320,3 @@ def _copy(part: Any) -> Any:
         if _check.is_variable(getattr(part, option)):
             setattr(copy, option, getattr(part, option))
     return copy
-
-
-def _check_terms(terms: Any, weighting: Any, auxiliary: Any) -> None:
-    if not isinstance(terms, Mapping) or not terms:
-        raise _check.error("Compound", "`terms` to be a dict of name -> loss", repr(terms))
-    for term, loss in terms.items():
-        if not isinstance(term, str) or not term or "/" in term or term in _RESERVED:
-            raise _check.error(
-                "Compound",
-                f"term names without '/' and other than {', '.join(_RESERVED)}",
-                repr(term),
-            )
-        _check_loss(term, loss)
-    if auxiliary is not None:
-        _check_loss("auxiliary", auxiliary)
-        if "auxiliary" in terms:
-            raise _check.error("Compound", "no term named 'auxiliary'", "one", "Rename the term.")
-    if weighting is not None and not isinstance(weighting, Weighting):
-        raise _check.error(
-            "Compound", "`weighting` to be a kerasloss.weighting strategy", repr(weighting)
-        )
-
-
-def _check_loss(term: str, loss: Any) -> None:
-    if isinstance(loss, Compound):
-        raise _check.error(
-            "Compound", f"a plain loss for {term!r}", "a Compound", "Name all terms in one."
-        )
-    if not isinstance(loss, SegmentationLoss):
-        raise _check.error(
-            "Compound",
-            f"an instance of a kerasloss loss for {term!r}",
-            repr(loss),
-            "A loss of your own joins by subclassing kerasloss.losses.SegmentationLoss.",
-        )
-
-
-def _starting_weights(terms: tuple[str, ...], weights: Any) -> list[float]:
-    if weights is None:
-        return [1.0 / len(terms)] * len(terms)
-    if not isinstance(weights, Mapping) or set(weights) != set(terms):
-        raise _check.error(
-            "Compound", f"`weights` to be a dict with the names {list(terms)}", repr(weights)
-        )
-    for term in terms:
-        _check.number("Compound", f"weights[{term!r}]", weights[term], minimum=0.0)
-    if not any(weights[term] > 0 for term in terms):
-        raise _check.error("Compound", "at least one weight above 0", repr(dict(weights)))
-    return [float(weights[term]) for term in terms]

@@ -45,6 +45,12 @@ class CompoundState(keras.metrics.Metric):
         _STATES[self.key] = self
         self.terms = tuple(terms)
         self.weighting = weighting
+        # Whether somebody has put it among a model's metrics, as far as can be known.
+        self.listed = False
+        # Whether the callback has put it there, which also switches `training`.
+        self.carried = False
+        # Whether it was loaded and has not trained since.
+        self.at_rest = False
         rows = 1 if weighting is None else weighting.memory
         count = len(weights)
         self.weights_now = self._variable("weights", np.asarray(weights, "float32"))
@@ -131,7 +137,8 @@ class CompoundState(keras.metrics.Metric):
 
     def result(self) -> dict[str, Tensor]:
         means = self.sums.value / ops.maximum(self.images.value, 1.0)
-        weights = self.weights_now.value
+        # A tensor of its own: on torch the variable's changes with the next step.
+        weights = self.weights_now.value + 0.0
         logs = {term: means[index] for index, term in enumerate(self.terms)}
         for index in range(weights.shape[0]):
             logs[f"weight/{self.terms[index]}"] = weights[index]
@@ -154,6 +161,9 @@ class CompoundState(keras.metrics.Metric):
             )
         for index, variable in enumerate(variables):
             variable.assign(store[str(index)])
+        # Nothing trains yet: until it does, a loaded compound may be evaluated as it is.
+        self.at_rest = not self.listed
+        self.training.assign(1.0 if self.listed else 0.0)
 
     def get_config(self) -> dict[str, Any]:
         return {"key": self.key}
@@ -165,4 +175,5 @@ class CompoundState(keras.metrics.Metric):
             raise _check.error(
                 "CompoundState", "the compound that owns it to be loaded first", str(config)
             )
+        state.listed = True
         return state

@@ -215,7 +215,7 @@ class AdaptiveFocal(SegmentationLoss):
     >>> y_true = np.array([[[1, 0, 0, 0]]])
     >>> y_pred = np.array([[[[0.8], [0.4], [0.1], [0.1]]]])
     >>> round(float(kerasloss.AdaptiveFocal(smoothness="volume")(y_true, y_pred)), 4)
-    0.0395
+    0.0364
 
     Reference:
         Islam, Hassan, Nazib, Nguyen, Fookes, Islam (2024), Size and smoothness aware adaptive

@@ -20,7 +20,7 @@ class DynamicMemoryFusion(Weighting):
     """Weighs losses by how much their values varied over the last training steps.
 
     Every remembered series is scaled by a symmetric logarithm and to the range 0 to 1. The weights
-    always sum to 1. Until `warmup` steps are remembered the starting weights stay.
+    always sum to 1. For the first `warmup` steps the starting weights stay.
 
     Formula, with the scaled series `g_i` of loss i over the `n` remembered steps:
 
@@ -70,7 +70,7 @@ class DynamicMemoryFusion(Weighting):
         _check.choice("DynamicMemoryFusion", "method", method, ("var", "mad", "bayes"))
         _check.number("DynamicMemoryFusion", "warmup", warmup, minimum=2)
         _check.number("DynamicMemoryFusion", "memory", memory, minimum=2)
-        if int(memory) != memory:
+        if _check.is_variable(memory) or int(memory) != memory:
             raise _check.error("DynamicMemoryFusion", "`memory` to be an integer", repr(memory))
         self.method = method
         self.warmup = warmup

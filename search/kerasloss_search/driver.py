@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kerasloss_search.executor import Event, Executor
+from kerasloss_search.space import AUXILIARY, Recipe
 from kerasloss_search.study import Proposal, Record, Study
 from kerasloss_search.tracking import Status, Tracker
 
@@ -179,7 +181,8 @@ class Driver:
             self._executor.answer(event.worker, reason is None)
             if reason is not None:
                 self._reasons[event.task] = reason
-            metrics = {"score": epoch.score, "foreground": epoch.foreground, **epoch.logs}
+            logs = _in_use(epoch.logs, self._study.running[event.task].recipe)
+            metrics = {"score": epoch.score, "foreground": epoch.foreground, **logs}
             self._tracker.log_epoch(event.task, epoch.index, metrics)
         elif event.kind == "done":
             result = event.content
@@ -205,3 +208,13 @@ class Driver:
         elif record.baseline is None and (searched is None or searched.number != number):
             self.weights_file(number).unlink(missing_ok=True)
         self._progress.ended(record, best)
+
+
+def _in_use(logs: Mapping[str, float], recipe: Recipe) -> dict[str, float]:
+    """Leaves out the terms that only ride along in the compiled step."""
+    unused = {term for term, weight in recipe.weights.items() if weight == 0}
+    if recipe.auxiliary_scale == 0:
+        unused.add(f"auxiliary/{AUXILIARY}")
+    return {
+        name: value for name, value in logs.items() if name.removeprefix("weight/") not in unused
+    }

@@ -1,0 +1,63 @@
+"""What may be a term of a compound, under which name and with which starting weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kerasloss import _check
+from kerasloss.losses.base import SegmentationLoss
+from kerasloss.weighting import Weighting
+
+_RESERVED = ("weights", "weighting", "auxiliary_scale", "auxiliary_decay", "loss")
+
+
+def check_terms(terms: Any, weighting: Any, auxiliary: Any, *, nested: type) -> None:
+    """Refuses anything but named losses, a strategy or None, and a loss or None."""
+    if not isinstance(terms, Mapping) or not terms:
+        raise _check.error("Compound", "`terms` to be a dict of name -> loss", repr(terms))
+    for term, loss in terms.items():
+        if not isinstance(term, str) or not term or "/" in term or term in _RESERVED:
+            raise _check.error(
+                "Compound",
+                f"term names without '/' and other than {', '.join(_RESERVED)}",
+                repr(term),
+            )
+        _check_loss(term, loss, nested)
+    if auxiliary is not None:
+        _check_loss("auxiliary", auxiliary, nested)
+        if "auxiliary" in terms:
+            raise _check.error("Compound", "no term named 'auxiliary'", "one", "Rename the term.")
+    if weighting is not None and not isinstance(weighting, Weighting):
+        raise _check.error(
+            "Compound", "`weighting` to be a kerasloss.weighting strategy", repr(weighting)
+        )
+
+
+def _check_loss(term: str, loss: Any, nested: type) -> None:
+    if isinstance(loss, nested):
+        raise _check.error(
+            "Compound", f"a plain loss for {term!r}", "a Compound", "Name all terms in one."
+        )
+    if not isinstance(loss, SegmentationLoss):
+        raise _check.error(
+            "Compound",
+            f"an instance of a kerasloss loss for {term!r}",
+            repr(loss),
+            "A loss of your own joins by subclassing kerasloss.losses.SegmentationLoss.",
+        )
+
+
+def starting_weights(terms: tuple[str, ...], weights: Any) -> list[float]:
+    """The weights in the order of the terms, by default equal ones that sum to 1."""
+    if weights is None:
+        return [1.0 / len(terms)] * len(terms)
+    if not isinstance(weights, Mapping) or set(weights) != set(terms):
+        raise _check.error(
+            "Compound", f"`weights` to be a dict with the names {list(terms)}", repr(weights)
+        )
+    for term in terms:
+        _check.number("Compound", f"weights[{term!r}]", weights[term], minimum=0.0)
+    if not any(weights[term] > 0 for term in terms):
+        raise _check.error("Compound", "at least one weight above 0", repr(dict(weights)))
+    return [float(weights[term]) for term in terms]

@@ -1,0 +1,164 @@
+"""Values that can be followed with pencil and paper, each with its derivation.
+
+Scene A is a 2x2 object in a 4x4 image, seen with some doubt; scene B has no object and p = 0.1.
+In A the object's pixels have p = .8 .7 .9 .6, so TP = 3.0 and FN = 4 - 3.0 = 1.0; the other twelve
+sum to FP = 1.7.
+"""
+
+import numpy as np
+import pytest
+from backend_tools import array, grad
+from cases import Case
+from keras import ops
+
+import kerasloss
+
+A_TRUE = np.array([[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]], "float32")
+A_PRED = np.array(
+    [[0.10, 0.20, 0.10, 0.05], [0.20, 0.80, 0.70, 0.30], [0.10, 0.90, 0.60, 0.20],
+     [0.05, 0.10, 0.20, 0.10]], "float32"
+)  # fmt: skip
+A = A_TRUE[None], A_PRED[None, ..., None]
+B = np.zeros((1, 4, 4), "float32"), np.full((1, 4, 4, 1), 0.1, "float32")
+AB = tuple(np.concatenate(parts) for parts in zip(A, B, strict=True))
+A_SOFTMAX = A[0], np.concatenate([1 - A[1], A[1]], axis=-1)  # the same scene in two channels
+
+TP, FP, FN = 3.0, 1.7, 1.0
+P_RIGHT = np.where(A_TRUE == 1, A_PRED, 1 - A_PRED).astype("float64")  # p of the true class
+ENTROPY = -np.log(P_RIGHT)
+
+
+def check(actual, expected):
+    np.testing.assert_allclose(array(ops.convert_to_tensor(actual)), expected, rtol=0, atol=2e-6)
+
+
+def test_iou():
+    check(kerasloss.iou(*A, smooth=0), [1 - TP / (TP + FP + FN)])
+    check(kerasloss.iou(*A, smooth=0), [0.473684])
+    check(kerasloss.iou(*A, smooth=1), [0.402985])  # 1 - 4 / 6.7
+    check(kerasloss.iou(*B, smooth=0), [1.0])  # 1 - 0 / 1.6
+    check(kerasloss.iou(*B, smooth=1), [0.615385])  # 1 - 1 / 2.6
+
+
+def test_iou_pools():
+    check(kerasloss.IoU(smooth=0)(*AB), 0.736842)  # the mean of .473684 and 1
+    check(kerasloss.IoU(smooth=0, pool="batch")(*AB), 0.589041)  # 1 - 3 / (5.7 + 1.6)
+    check(kerasloss.iou(*AB, smooth=0, pool="batch"), [0.589041, 0.589041])
+
+
+def test_iou_gradient_of_rahman_and_wang():
+    """-1/U on the object and I/U^2 beside it, with I = TP and U the union."""
+    gradient = grad(lambda p: ops.sum(kerasloss.iou(A[0], p, smooth=0)), A[1])[0, ..., 0]
+    union = TP + FP + FN
+    check(gradient, np.where(A_TRUE == 1, -1 / union, TP / union**2))
+
+
+def test_dice():
+    check(kerasloss.dice(*A, smooth=0), [0.310345])  # 1 - 6 / 8.7
+    check(kerasloss.dice(*A, smooth=1), [1 - 7 / 9.7])
+
+
+def test_tversky():
+    # alpha weighs FP and beta FN: 1 - 3 / (3 + .3 * 1.7 + .7 * 1.0); swapped it would be .3198
+    check(kerasloss.tversky(*A, alpha=0.3, beta=0.7, smooth=0), [0.287411])
+
+
+def test_tversky_contains_dice_and_iou():
+    y_true, y_pred, _ = Case(3, target="soft").data(seed=40)
+    half = kerasloss.tversky(y_true, y_pred, alpha=0.5, beta=0.5, smooth=0.5)
+    check(half, array(kerasloss.dice(y_true, y_pred, smooth=1.0)))  # smooth halves with the sums
+    whole = kerasloss.tversky(y_true, y_pred, alpha=1.0, beta=1.0)
+    check(whole, array(kerasloss.iou(y_true, y_pred)))
+
+
+def test_cross_entropy():
+    check(kerasloss.cross_entropy(*A), [0.192165])
+    check(kerasloss.cross_entropy(*A), [ENTROPY.mean()])
+    check(kerasloss.cross_entropy(*A_SOFTMAX), [0.192165])
+
+
+def test_weighted_cross_entropy():
+    # (1 + (3 - 1) y) on each pixel's entropy, divided by the number of pixels
+    check(kerasloss.weighted_cross_entropy(*A, positive_weight=3.0), [0.341666])
+    check(kerasloss.weighted_cross_entropy(*A, positive_weight=1.0), [0.192165])
+    check(kerasloss.weighted_cross_entropy(*A_SOFTMAX, positive_weight=3.0), [0.341666])
+
+
+def test_focal():
+    # .25 (1 - p)^2 on the object, .75 p^2 beside it, times the entropy
+    check(kerasloss.focal(*A, gamma=2.0, alpha=0.25), [0.005372])
+    check(kerasloss.focal(*A_SOFTMAX, gamma=2.0, alpha=0.25), [0.005372])
+    check(kerasloss.focal(*A, gamma=0.0), [0.192165])  # without focus it is cross-entropy
+
+
+def test_adaptive_focal():
+    """gamma = 4/16 + s. Around the object |grad m| is 1 on eight pixels and sqrt(1/2) on its four.
+
+    (Central differences across the 2x2 object in a row of four: 1, .5, -.5, -1.)
+    """
+    total = 8 + 4 * np.sqrt(0.5)
+    alpha = np.where(A_TRUE == 1, 0.75, 0.25)  # 1 - share of the class
+    for smoothness, pixels, gamma in [("volume", 16, 0.926777), ("surface", 12, 1.152369)]:
+        assert gamma == pytest.approx(0.25 + total / pixels, abs=1e-6)
+        expected = (alpha * (1 - P_RIGHT) ** gamma * ENTROPY).mean()
+        check(kerasloss.adaptive_focal(*A, smoothness=smoothness), [expected])
+        check(kerasloss.adaptive_focal(*A_SOFTMAX, smoothness=smoothness), [expected])
+    check(kerasloss.adaptive_focal(*A, smoothness="volume"), [0.024697])
+
+
+def test_exponential():
+    """The published value less what a perfect prediction costs.
+
+    One channel: .8 e^-1 + 1 on each of the 4 object pixels, .8 + e^-1 on the other 12.
+    Two channels: .9 (1 + e^-1) on every pixel.
+    """
+    least = (4 * (0.8 * np.exp(-1) + 1) + 12 * (0.8 + np.exp(-1))) / 16
+    check(kerasloss.exponential(*A), [1.263829 - least])
+    check(kerasloss.exponential(*A_SOFTMAX), [1.293836 - 0.9 * (1 + np.exp(-1))])
+    check(kerasloss.exponential(*A_SOFTMAX), [0.9 * (np.exp(-P_RIGHT) - np.exp(-1)).mean()])
+
+
+def test_cb_dice():
+    # A quarter of the pixels is object, so the weights 1/.25 and 1/.75 become .75 and .25.
+    # Background: TP = 12 - 1.7 = 10.3, FP and FN change places.
+    score = 0.25 * 20.6 / 23.3 + 0.75 * 6 / 8.7
+    check(kerasloss.cb_dice(*A), [1 - score])
+    check(kerasloss.cb_dice(*A), [0.261728])
+    check(kerasloss.cb_dice(*A_SOFTMAX), [0.261728])
+    check(kerasloss.cb_dice(A[0], A[0][..., None]), [0.0])
+
+
+def test_distance_map():
+    # Every pixel of a 2x2 object is as deep as any other: 1 - t / max t = 0, plain cross-entropy.
+    check(kerasloss.distance_map(*A, kind="object"), [0.192165])
+    check(kerasloss.distance_map(*A, kind="image"), [0.289998])
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        # rim 1 - 1/3, then 1 - 2/3, centre 0, background 0
+        ("object", [0, 2 / 3, 1 / 3, 0, 1 / 3, 2 / 3, 0]),
+        # inside (3 - t) / 2; outside 1 beside the object and 0 in the far corners only
+        ("image", [1, 1, 0.5, 0, 0.5, 1, 1]),
+    ],
+)
+def test_distance_weights_across_a_square(kind, expected):
+    """A 5x5 square in 7x7. At p = 1/2 the gradient of a pixel is 2 (1 + D) / 49: D can be read."""
+    y_true = np.zeros((1, 7, 7), "float32")
+    y_true[0, 1:6, 1:6] = 1
+    y_pred = np.full((1, 7, 7, 1), 0.5, "float32")
+    gradient = grad(lambda p: ops.sum(kerasloss.distance_map(y_true, p, kind=kind)), y_pred)
+    weights = abs(gradient[0, ..., 0]) * 49 / 2 - 1
+    np.testing.assert_allclose(weights[3], expected, atol=1e-5)
+    np.testing.assert_allclose(weights[[0, 0, 6, 6], [0, 6, 0, 6]], 0, atol=1e-5)
+
+
+def test_distance_map_deepens_each_object_by_itself():
+    """A line with objects of 5 and 3 pixels: t = 1 2 3 2 1 and 1 2 1, each over its own maximum."""
+    y_true = np.array([[0, 1, 1, 1, 1, 1, 0, 1, 1, 1, 0]], "float32")
+    y_pred = np.full((1, 11, 1), 0.5, "float32")
+    gradient = grad(lambda p: ops.sum(kerasloss.distance_map(y_true, p)), y_pred)
+    weights = abs(gradient[0, :, 0]) * 11 / 2 - 1
+    expected = [0, 2 / 3, 1 / 3, 0, 1 / 3, 2 / 3, 0, 1 / 2, 0, 1 / 2, 0]
+    np.testing.assert_allclose(weights, expected, atol=1e-5)
