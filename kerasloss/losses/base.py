@@ -122,7 +122,10 @@ def reduce_images(
         batch = ops.cast(ops.shape(values)[0], values.dtype)
         weight = weight * batch / ops.where(total > 0, total, 1.0)
         reduction = "sum_over_batch_size"
-    reducer = _ValueOfImage(reduction=reduction, dtype=accumulation_dtype(values.dtype))
+    # Named, because `tf.function` refuses the scope that Keras would name after the class.
+    reducer = _ValueOfImage(
+        name="value_of_image", reduction=reduction, dtype=accumulation_dtype(values.dtype)
+    )
     return ops.cast(reducer(values, values, sample_weight=weight), dtype)
 
 

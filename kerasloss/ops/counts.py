@@ -20,7 +20,10 @@ def soft_counts(pixels: Pixels, pool: Pool, *, every_class: bool) -> tuple[Tenso
     axes = (0, *pixels.axes) if pool == "batch" else pixels.axes
     hit = target * probability
     if pixels.weight is not None:
-        hit, target, probability = (pixels.weight * part for part in (hit, target, probability))
+        weight = pixels.weight
+        if pool == "batch" and pixels.times is not None:
+            weight = weight * pixels.times
+        hit, target, probability = (weight * part for part in (hit, target, probability))
     true_positive, positive, predicted = (
         ops.sum(part, axis=axes) for part in (hit, target, probability)
     )

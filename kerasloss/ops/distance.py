@@ -126,7 +126,7 @@ def _lower_envelope(square: Tensor, far: float) -> Tensor:
     padded = ops.concatenate([outside, square, outside], axis=1)
 
     def at(shift: Tensor) -> Tensor:
-        start = [0, size + shift] + [0] * (len(shape) - 2)
+        start = [ops.cast(s, "int32") for s in [0, size + shift] + [0] * (len(shape) - 2)]
         return ops.slice(padded, start, shape)
 
     def improves(shift: Tensor, best: Tensor) -> Tensor:

@@ -21,13 +21,16 @@ class Pixels(NamedTuple):
 
     `target` and `pred` have shape `(batch, *space, channels)` and the same float dtype, float32 or
     wider. `weight` has shape `(batch, *space, 1)` and is 0 where a pixel is ignored; None stands
-    for 1 everywhere. One channel is the foreground of a two-class problem.
+    for 1 everywhere. `times` is how often an image counts, shape `(batch, 1, ..., 1)`: a matter of
+    sums over the batch, while inside one image it would only shift the balance with `smooth`. One
+    channel is the foreground of a two-class problem.
     """
 
     target: Tensor
     pred: Tensor
     from_logits: bool
     weight: Tensor | None
+    times: Tensor | None = None
 
     @property
     def channels(self) -> int:
@@ -145,12 +148,16 @@ def prepare(
     true = ops.convert_to_tensor(y_true)
     target, ignored = _target(owner, true, pred, ignore_class)
     weight = None if ignored is None else 1.0 - ops.cast(ignored, dtype)
+    times = None
     if sample_weight is not None:
+        sample_weight = ops.convert_to_tensor(sample_weight)
         given = _pixel_weight(owner, sample_weight, pred)
+        if len(sample_weight.shape) == 1:
+            times, given = given, ops.cast(given > 0, dtype)
         weight = given if weight is None else weight * given
     if weight is not None:
         weight = ops.broadcast_to(weight, (*ops.shape(pred)[:-1], 1))
-    return Pixels(target, pred, bool(from_logits), weight)
+    return Pixels(target, pred, bool(from_logits), weight, times)
 
 
 def image_weight(sample_weight: Tensor | None, pixels: Pixels) -> Tensor:
@@ -185,11 +192,12 @@ def _target(
     labels = len(true.shape) == len(pred.shape) - 1
     if not labels and not same and not (len(true.shape) == len(pred.shape) and true.shape[-1] == 1):
         raise _mismatch(owner, true, pred)
+    came = true
     if labels:
         true = ops.expand_dims(true, -1)
     for given, expected in zip(tuple(true.shape)[:-1], tuple(pred.shape)[:-1], strict=True):
         if given is not None and expected is not None and given != expected:
-            raise _mismatch(owner, true, pred)
+            raise _mismatch(owner, came, pred)
     if same and channels > 1:
         if ignore_class is None:
             return ops.cast(true, dtype), None
