@@ -24,7 +24,7 @@ _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#
 
 def closing_table(judged: Sequence[Judged], best: Record) -> Table:
     """Baselines against the best loss found, on validation and on test images."""
-    table = Table(title="Dice of the foreground", title_justify="left")
+    table = Table(title="Dice of the foreground; bold: best on validation", title_justify="left")
     table.add_column("loss")
     table.add_column("trial", justify="right")
     table.add_column("validation", justify="right")
@@ -33,9 +33,9 @@ def closing_table(judged: Sequence[Judged], best: Record) -> Table:
     for entry in sorted(judged, key=lambda one: -one.record.score):
         record = entry.record
         _, low, high = paired_difference(entry.test, np.zeros_like(entry.test))
-        name = record.baseline or record.recipe.label
+        searched = f"searched: {record.recipe.label}, rate {record.recipe.learning_rate:.1e}"
         table.add_row(
-            f"{name}  (best found)" if record.number == best.number else name,
+            record.baseline or searched,
             str(record.number),
             f"{record.score:.4f}",
             f"{entry.test.mean():.4f}",
