@@ -162,11 +162,14 @@ def test_mlflow_has_every_trial(search):
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parents[0].info.run_id}
     ended = [run for run in children if run.data.tags.get("state") != "interrupted"]
     assert len(ended) == TRIALS
-    complete = next(run for run in ended if run.data.tags["state"] == "complete")
+    complete = next(run for run in ended if run.data.tags["baseline"] == "dice")
+    assert complete.data.tags["state"] == "complete"
     for metric in ("score", "loss", "dice", "weight/dice", "best_score", "duration_s"):
         assert metric in complete.data.metrics
     history = client.get_metric_history(complete.info.run_id, "score")
     assert [point.step for point in history] == [0, 1, 2]
-    assert "use/dice" in complete.data.params
+    assert complete.data.params["use/dice"] == "True"
+    # Terms that only ride along in the compiled step are left out.
+    assert "focal" not in complete.data.metrics
     overlays = [f.path for run in ended for f in client.list_artifacts(run.info.run_id)]
     assert any(path.startswith("overlay_") for path in overlays)
