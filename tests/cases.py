@@ -1,7 +1,7 @@
 """What the contract tests run: the losses found in `kerasloss.losses.__all__`, and the inputs.
 
 A loss is covered as soon as it is public: nothing is listed by name here. A constructor argument
-of a new name needs one line in `OTHER_VALUE`, and the loss a function in `oracle.py`.
+of a new name needs one line in `OTHER_VALUE`, and the loss a function in `oracle/`.
 """
 
 import inspect

@@ -45,7 +45,7 @@ def test_there_are_losses():
 def test_oracle_covers_loss(loss):
     name = cases.twin_name(loss)
     assert hasattr(oracle, name), (
-        f"{loss.__name__} has no reference: add a function `{name}` to tests/oracle.py"
+        f"{loss.__name__} has no reference: add a function `{name}` to tests/oracle"
     )
 
 

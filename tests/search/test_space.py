@@ -71,17 +71,6 @@ def test_baselines_need_their_terms():
     assert list(Space(terms=("dice", "focal")).baselines()) == ["dice", "focal"]
 
 
-def test_static_and_var_share_a_compiled_step():
-    space = Space()
-    params = draw(space, 3)
-    params["use/dice"] = params["use/focal"] = True
-    structures = {
-        strategy: space.decode({**params, "strategy": strategy}).structure
-        for strategy in ("static", "var", "mad", "bayes")
-    }
-    assert structures == {"static": "var", "var": "var", "mad": "mad", "bayes": "bayes"}
-
-
 @pytest.mark.parametrize(
     ("terms", "auxiliary", "family"),
     [

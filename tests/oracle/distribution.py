@@ -1,0 +1,122 @@
+"""References of the losses that are a weighted mean over pixels."""
+
+import numpy as np
+
+from oracle.core import class_factors, focal_pixels, pixel_mean, read
+
+
+def cross_entropy(
+    y_true, y_pred, sample_weight=None, *, from_logits=False, class_weight=None, ignore_class=None
+):
+    values = []
+    for image in read(y_true, y_pred, sample_weight, from_logits, ignore_class):
+        factors = class_factors(image, class_weight)
+        values.append(pixel_mean(image, focal_pixels(image, factors, gamma=0)))
+    return np.array(values)
+
+
+def weighted_cross_entropy(
+    y_true,
+    y_pred,
+    sample_weight=None,
+    *,
+    positive_weight=2.0,
+    from_logits=False,
+    class_weight=None,
+    ignore_class=None,
+):
+    values = []
+    for image in read(y_true, y_pred, sample_weight, from_logits, ignore_class):
+        factors = class_factors(image, class_weight)
+        factors[1:] = factors[1:] * positive_weight  # every class but the background
+        values.append(pixel_mean(image, focal_pixels(image, factors, gamma=0)))
+    return np.array(values)
+
+
+def focal(
+    y_true,
+    y_pred,
+    sample_weight=None,
+    *,
+    gamma=2.0,
+    alpha=None,
+    from_logits=False,
+    class_weight=None,
+    ignore_class=None,
+):
+    values = []
+    for image in read(y_true, y_pred, sample_weight, from_logits, ignore_class):
+        factors = class_factors(image, class_weight)
+        if alpha is not None:
+            factors[0] *= 1 - alpha
+            factors[1:] *= alpha
+        values.append(pixel_mean(image, focal_pixels(image, factors, gamma)))
+    return np.array(values)
+
+
+def gradient_size(mask):
+    """|grad m| by central differences, one-sided at the border, 0 along an axis of one pixel."""
+    squares = np.zeros(mask.shape)
+    for axis, length in enumerate(mask.shape):
+        if length > 1:
+            squares += np.gradient(mask.astype(np.float64), axis=axis) ** 2
+    return np.sqrt(squares)
+
+
+def adaptive_focal(
+    y_true,
+    y_pred,
+    sample_weight=None,
+    *,
+    smoothness="surface",
+    from_logits=False,
+    class_weight=None,
+    ignore_class=None,
+):
+    values = []
+    for image in read(y_true, y_pred, sample_weight, from_logits, ignore_class):
+        pixels = image.w.sum()
+        if pixels == 0:
+            values.append(0.0)
+            continue
+        factors = class_factors(image, class_weight)
+        share = [(image.w * image.y[..., c]).sum() / pixels for c in image.classes]
+        for c in image.classes:
+            factors[c] *= (1 - share[c]) / max(len(share) - 1, 1)  # two classes: divided by 1
+
+        foreground = (image.y[..., 1:] > 0.5).any(axis=-1) & (image.w > 0)
+        size = gradient_size(foreground)
+        counted = image.w * (size > 0) if smoothness == "surface" else image.w
+        smooth = (counted * size).sum() / counted.sum() if counted.sum() > 0 else 0.0
+        gamma = sum(share[1:]) + smooth
+        values.append(pixel_mean(image, focal_pixels(image, factors, gamma)))
+    return np.array(values)
+
+
+def exponential(
+    y_true,
+    y_pred,
+    sample_weight=None,
+    *,
+    foreground_weight=0.8,
+    from_logits=False,
+    class_weight=None,
+    ignore_class=None,
+):
+    def hit(y, p):  # exp(-y p), less its smallest value, which it takes at p = 1
+        return np.exp(-y * p) - np.exp(-y)
+
+    values = []
+    for image in read(y_true, y_pred, sample_weight, from_logits, ignore_class):
+        factors = class_factors(image, class_weight)
+        loss = np.zeros(image.w.shape)
+        if image.one_channel:
+            loss += factors[1] * foreground_weight * hit(image.y[..., 1], image.p[..., 1])
+            loss += factors[0] * hit(image.y[..., 0], image.p[..., 0])
+        else:
+            for c in image.classes:
+                y, p = image.y[..., c], image.p[..., c]
+                channel = foreground_weight * hit(y, p) + hit(1 - y, 1 - p)
+                loss += factors[c] * channel / len(factors)
+        values.append(pixel_mean(image, loss))
+    return np.array(values)
