@@ -20,7 +20,7 @@ from pathlib import Path
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", choices=("jax", "tensorflow", "torch"), default="jax")
-    parser.add_argument("--trials", type=int, default=24)
+    parser.add_argument("--trials", type=int, default=48)
     parser.add_argument("--plain-trials", type=int, default=6)
     parser.add_argument("--epochs", type=int, default=3)
     options = parser.parse_args()

@@ -82,8 +82,6 @@ class Driver:
         self._tracker = tracker
         self._folder = folder
         self._progress = progress
-        # Worker -> structures that it has compiled; a trial goes where its own is.
-        self._compiled: dict[int, set[str]] = {}
         self._waiting: list[Proposal] = []
         # Trial -> why it was told to stop.
         self._reasons: dict[int, str] = {}
@@ -145,11 +143,7 @@ class Driver:
     def _hand_out(self, worker: int) -> None:
         if not self._waiting:
             return
-        compiled = self._compiled.setdefault(worker, set())
-        fitting = [p for p in self._waiting if p.recipe.structure in compiled]
-        proposal = (fitting or self._waiting)[0]
-        self._waiting.remove(proposal)
-        compiled.add(proposal.recipe.structure)
+        proposal = self._waiting.pop(0)
         number = proposal.number
         self._executor.submit(worker, number, "train", (proposal.recipe, self.weights_file(number)))
         tags = {
@@ -167,7 +161,6 @@ class Driver:
         if event.kind == "refused":
             raise SearchError(event.content)
         if event.kind == "lost":
-            self._compiled.pop(event.worker, None)
             if isinstance(event.task, int):
                 self._tracker.end_trial(event.task, "FAILED", {}, {"state": "worker lost"})
                 record = self._study.interrupt(event.task, event.content)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+
+from keras import ops
 
 import kerasloss
 from kerasloss_search.space import AUXILIARY, TERMS, Recipe, Space
@@ -10,7 +13,36 @@ from kerasloss_search.space import AUXILIARY, TERMS, Recipe, Space
 __all__ = ["apply", "every_term", "standalone"]
 
 
-def every_term(space: Space, structure: str, common: dict[str, object]) -> kerasloss.Compound:
+_METHODS = ("var", "mad", "bayes")
+
+
+class _AnyMethod(kerasloss.weighting.Weighting):
+    """All methods of the memory fusion in one; a number says whose weights count.
+
+    Past the sums over the pixels a strategy works on a few numbers, so all of them together cost
+    less than compiling a training step for each.
+    """
+
+    tunable = ("warmup", "method")
+    memory = kerasloss.weighting.DynamicMemoryFusion().memory
+
+    def __init__(self, warmup: Any = 2.0, method: Any = 0.0) -> None:
+        self.warmup = warmup
+        self.method = method
+
+    def update(self, history: Any, step: Any, weights: Any, active: Any) -> Any:
+        moved = weights
+        for index, method in enumerate(_METHODS):
+            fusion = kerasloss.weighting.DynamicMemoryFusion(method=method, warmup=self.warmup)  # type: ignore[arg-type]
+            chosen = ops.equal(ops.cast(self.method, "float32"), float(index))
+            moved = ops.where(chosen, fusion.update(history, step, weights, active), moved)
+        return moved
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+def every_term(space: Space, common: dict[str, object]) -> kerasloss.Compound:
     """A compound with every term of the space, to be compiled once and set by `apply`.
 
     Terms that a trial does not use ride along with weight 0: that costs little next to a network,
@@ -18,12 +50,11 @@ def every_term(space: Space, structure: str, common: dict[str, object]) -> keras
 
     Args:
         space: the search space.
-        structure: method of the memory fusion.
         common: options that all terms share, such as `from_logits`.
     """
     return kerasloss.Compound(
         {term: _loss(term, dict(TERMS[term].usual), common) for term in space.terms},
-        weighting=kerasloss.weighting.DynamicMemoryFusion(method=structure),  # type: ignore[arg-type]
+        weighting=_AnyMethod(),
         auxiliary=_loss(AUXILIARY, {}, common),
         auxiliary_scale=0.0,
     )
@@ -33,7 +64,11 @@ def apply(compound: kerasloss.Compound, recipe: Recipe) -> None:
     """Sets a compound made by `every_term` to a recipe and forgets what it remembers."""
     compound.assign(
         weights=dict(recipe.weights),
-        weighting={"warmup": recipe.warmup},
+        weighting={
+            "warmup": recipe.warmup,
+            # Weights that stay are those of a method that never gets past its warm-up.
+            "method": 0 if recipe.strategy == "static" else _METHODS.index(recipe.strategy),
+        },
         auxiliary_scale=recipe.auxiliary_scale,
         auxiliary_decay=recipe.auxiliary_decay,
         **{term: dict(options) for term, options in recipe.options.items() if options},

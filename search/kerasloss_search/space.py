@@ -13,8 +13,7 @@ __all__ = ["BASELINES", "STRATEGIES", "TERMS", "Choice", "Range", "Recipe", "Spa
 STRATEGIES = ("static", "var", "mad", "bayes")
 AUXILIARY = "cb_dice"
 
-# A dynamic strategy that never gets past its warm-up is a static one: so that weights which stay
-# need no compiled step of their own.
+# A dynamic strategy that never gets past its warm-up is a static one.
 _NEVER = 1e9
 
 
@@ -112,11 +111,6 @@ class Recipe:
     def terms(self) -> tuple[str, ...]:
         """The terms in use."""
         return tuple(term for term, weight in self.weights.items() if weight > 0)
-
-    @property
-    def structure(self) -> str:
-        """What decides which compiled step is used; everything else is a number in it."""
-        return "var" if self.strategy == "static" else self.strategy
 
     @property
     def family(self) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ __all__ = ["Bench"]
 
 
 class Bench:
-    """A network, its data and the steps compiled so far, kept from trial to trial.
+    """A network, its data and its compiled step, kept from trial to trial.
 
-    All compiled steps share one set of variables. Before each trial they are set back to what they
-    were at the start, the optimiser's and the random generators' included.
+    Before each trial all variables are set back to what they were at the start, the optimiser's and
+    the random generators' included.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -43,7 +44,6 @@ class Bench:
             augment=settings.augment,
             crop=settings.crop,
         )
-        self._steps: dict[str, keras.Model] = {}
         self._build()
 
     def _build(self) -> None:
@@ -53,13 +53,18 @@ class Bench:
         channels = 1 if self.data.classes == 2 else self.data.classes
         image = self.data.images[self.data.train[0]]
         inputs = (None, None, shape[-1]) if self.settings.crop else shape
-        self.net = models.checked(
-            builder(inputs, channels, **self.settings.model_options),
-            image,
-            self.data.classes,
-            from_logits=self.settings.from_logits,
-        )
+        with _hasty_compilation():
+            self.net = models.checked(
+                builder(inputs, channels, **self.settings.model_options),
+                image,
+                self.data.classes,
+                from_logits=self.settings.from_logits,
+            )
         self._initial = [keras.ops.convert_to_numpy(v.value) for v in self.net.variables]
+        optimizer = keras.optimizers.Adam()
+        loss = recipes.every_term(self.settings.space, self._common)
+        self.net.compile(optimizer, loss=loss)
+        optimizer.build(self.net.trainable_variables)
 
     def _side(self) -> int:
         return int(self.data.images.shape[1])
@@ -70,9 +75,9 @@ class Bench:
         Afterwards the network holds the weights of the best epoch.
         """
         started = time.perf_counter()
-        model = self._step(recipe)
+        self._restart(recipe)
         watch = _Watch(self, report)
-        model.fit(
+        self.net.fit(
             self.batches,
             epochs=self.settings.epochs,
             # `Batches` shuffles by its own seed; that of Keras goes on from trial to trial.
@@ -121,27 +126,38 @@ class Bench:
         model = keras.Model(self.net.inputs, self.net.outputs)
         model.save(folder / "best_model.keras")
 
-    def _step(self, recipe: Recipe) -> keras.Model:
-        """The model whose compiled step serves the recipe, set to it and to the start."""
-        model = self._steps.get(recipe.structure)
-        if model is None:
-            model = keras.Model(self.net.inputs, self.net.outputs)
-            loss = recipes.every_term(self.settings.space, recipe.structure, self._common)
-            optimizer = keras.optimizers.Adam(recipe.learning_rate)
-            model.compile(optimizer, loss=loss)
-            optimizer.build(model.trainable_variables)
-            self._steps[recipe.structure] = model
-        recipes.apply(model.loss, recipe)
+    def _restart(self, recipe: Recipe) -> None:
+        """Sets the compiled step to the recipe, and everything that it changes to the start."""
+        recipes.apply(self.net.loss, recipe)
         self._set(self._initial)
-        for variable in model.optimizer.variables:
+        for variable in self.net.optimizer.variables:
             variable.assign(np.zeros(variable.shape, variable.dtype))
-        model.optimizer.learning_rate = recipe.learning_rate
+        self.net.optimizer.learning_rate = recipe.learning_rate
         self.batches.reset(self.settings.seed)
-        return model
 
     def _set(self, values: list[npt.NDArray[Any]]) -> None:
         for variable, value in zip(self.net.variables, values, strict=True):
             variable.assign(value)
+
+
+@contextlib.contextmanager
+def _hasty_compilation() -> Iterator[None]:
+    """Spends little on what runs once.
+
+    JAX compiles a kernel for every shape of initial weights; optimising those took five times as
+    long as building the network otherwise does.
+    """
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    former = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", former)
 
 
 class _Watch(keras.callbacks.Callback):
