@@ -1,0 +1,6 @@
+"""What a search writes to MLflow."""
+
+from kerasloss_search.tracking.recorder import NullTracker, Status, Tracker
+from kerasloss_search.tracking.stores import artifact_uri, checked_uri, store_uri
+
+__all__ = ["NullTracker", "Status", "Tracker", "artifact_uri", "checked_uri", "store_uri"]

@@ -1,0 +1,235 @@
+"""The record of a study: what happens goes to a journal, and from there to MLflow."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import posixpath
+import re
+import uuid
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from kerasloss_search.outbox import Courier, Outbox, one_line
+from kerasloss_search.tracking.delivery import Delivery, settings
+from kerasloss_search.tracking.stores import checked_uri, store_uri
+
+__all__ = ["NullTracker", "Status", "Tracker"]
+
+Status = Literal["FINISHED", "KILLED", "FAILED"]
+
+_NONFINITE = "kerasloss.nonfinite"
+
+
+@dataclass
+class _Trial:
+    """What has to be known about a trial while it runs."""
+
+    last_epoch: int = 0
+    nonfinite: set[str] = field(default_factory=set)
+
+
+class Tracker:
+    """Record of a study: a parent run with one child run a trial.
+
+    Every method writes to a journal in `folder` and returns; a background thread delivers the
+    journal to MLflow. A tracker on a folder that has a journal continues where delivery stopped
+    and takes part in the same study. Calls that the journal already holds change nothing.
+
+    Args:
+        folder: The search's folder.
+        uri: MLflow tracking URI; None for `mlflow.db` and `mlartifacts` in `folder`.
+        experiment: Name of the MLflow experiment; used when the study is new.
+    """
+
+    def __init__(self, folder: Path, *, uri: str | None, experiment: str) -> None:
+        own = store_uri(folder)
+        uri = own if uri is None else checked_uri(uri)
+        if not experiment.strip():
+            raise ValueError(f"`experiment` must be a name. Received: {experiment!r}.")
+        if importlib.util.find_spec("mlflow") is None:
+            raise ModuleNotFoundError(
+                'Tracking needs MLflow: pip install "kerasloss[search]"', name="mlflow"
+            )
+        self._folder = folder.resolve()
+        # The own store has no path in its name, so that a folder may be moved.
+        self._outbox = Outbox(self._folder, store="own" if uri == own else uri)
+        self._lost: str | None = None
+        self._sessions = 0
+        self._artifacts = 0
+        self._trials: dict[int, _Trial] = {}
+        for event in self._outbox.events():
+            self._remember(event.kind, event.data)
+        self._settings = ExitStack()
+        self._settings.enter_context(settings())
+        self._courier = Courier(self._outbox, Delivery(uri, self._folder, self._outbox.state))
+        self._append("open", "open", {"study": uuid.uuid4().hex, "experiment": experiment})
+
+    @property
+    def pending(self) -> int:
+        """Number of events that MLflow does not have yet."""
+        return self._outbox.pending
+
+    @property
+    def error(self) -> str | None:
+        """The last problem with writing or delivering as one line, or None."""
+        return self._lost or self._courier.error
+
+    def open_trials(self) -> list[int]:
+        """Return the trials that were started and not ended, in this process or before it."""
+        return sorted(self._trials)
+
+    def start_study(self, params: Mapping[str, object], tags: Mapping[str, object]) -> None:
+        """Start the parent run, or set it to running again in a later session.
+
+        A parameter that changed since the first session is kept there and tagged
+        `resumed.<name>`, because MLflow writes parameters once.
+        """
+        data = {"params": _texts(params), "tags": _texts(tags)}
+        self._append("study_start", f"study/start/{self._sessions}", data, sync=True)
+
+    def start_trial(
+        self, number: int, params: Mapping[str, object], tags: Mapping[str, object]
+    ) -> None:
+        """Start the run of trial `number`, named after the tag `loss` or else `loss_family`."""
+        data = {"number": number, "params": _texts(params), "tags": _texts(tags)}
+        self._append("trial_start", f"trial/{number}/start", data, sync=True)
+
+    def log_epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Record the metrics of one epoch; the names of non-finite ones become a tag."""
+        values, nonfinite = _split(metrics)
+        if trial := self._trials.get(number):
+            nonfinite |= trial.nonfinite
+        data = {
+            "number": number,
+            "step": epoch,
+            "metrics": values,
+            "tags": _nonfinite_tag(nonfinite),
+            "nonfinite": sorted(nonfinite),
+        }
+        names = ",".join(sorted(_name(name) for name in metrics))
+        self._append("epoch", f"trial/{number}/epoch/{epoch}/{names}", data)
+
+    def log_artifact(self, number: int | None, path: Path, folder: str = "") -> None:
+        """Copy a file or a folder to a trial's run (None: the study's) when it is delivered."""
+        path = path.absolute()
+        if path.is_relative_to(self._folder):
+            path = path.relative_to(self._folder)
+        data = {"number": number, "path": path.as_posix(), "folder": folder}
+        self._append("artifact", f"artifact/{self._artifacts}", data)
+
+    def end_trial(
+        self,
+        number: int,
+        status: Status,
+        metrics: Mapping[str, float],
+        tags: Mapping[str, object],
+    ) -> None:
+        """End a trial's run; `metrics` stand at its last epoch."""
+        self._end(number, f"trial/{number}/end", status, metrics, tags)
+
+    def end_study(
+        self, status: Status, metrics: Mapping[str, float], tags: Mapping[str, object]
+    ) -> None:
+        """End the parent run."""
+        self._end(None, f"study/end/{self._sessions}", status, metrics, tags)
+
+    def close(self, timeout_s: float) -> int:
+        """Deliver for at most `timeout_s` and stop; return the number of events left over.
+
+        What is left stays in the journal, and the next tracker on this folder delivers it.
+        """
+        left = self._courier.close(timeout_s)
+        self._settings.close()
+        return left
+
+    def _end(
+        self,
+        number: int | None,
+        key: str,
+        status: Status,
+        metrics: Mapping[str, float],
+        tags: Mapping[str, object],
+    ) -> None:
+        # A study that is continued ends again; each session's metrics are a step of their own.
+        trial = _Trial(max(0, self._sessions - 1))
+        if number is not None:
+            trial = self._trials.get(number, _Trial())
+        values, nonfinite = _split(metrics)
+        data = {
+            "number": number,
+            "status": status,
+            "step": trial.last_epoch,
+            "metrics": values,
+            "tags": _texts(tags) | _nonfinite_tag(nonfinite | trial.nonfinite),
+        }
+        self._append("end", key, data, sync=True)
+
+    def _append(self, kind: str, key: str, data: dict[str, Any], *, sync: bool = False) -> None:
+        try:
+            written = self._outbox.append(kind, key, data, sync=sync)
+        except (OSError, RuntimeError) as problem:
+            # A trial is worth more than its record: a full disk must not end the training.
+            self._lost = f"lost {key}: {one_line(problem)}"
+            return
+        if written:
+            self._remember(kind, data)
+            self._courier.wake()
+
+    def _remember(self, kind: str, data: Mapping[str, Any]) -> None:
+        if kind == "study_start":
+            self._sessions += 1
+        elif kind == "artifact":
+            self._artifacts += 1
+        elif kind == "trial_start":
+            self._trials[data["number"]] = _Trial()
+        elif kind == "end":
+            self._trials.pop(data["number"], None)
+        elif kind == "epoch" and (trial := self._trials.get(data["number"])):
+            trial.last_epoch = max(trial.last_epoch, data["step"])
+            trial.nonfinite |= set(data["nonfinite"])
+
+
+class NullTracker(Tracker):
+    """Tracker that records nothing."""
+
+    pending = 0
+    error = None
+
+    def __init__(self) -> None:
+        self._sessions = self._artifacts = 0
+        self._folder = Path()
+        self._trials = {}
+
+    def close(self, timeout_s: float) -> int:
+        """Return 0."""
+        return 0
+
+    def _append(self, kind: str, key: str, data: dict[str, Any], *, sync: bool = False) -> None:
+        pass
+
+
+def _split(metrics: Mapping[str, float]) -> tuple[dict[str, float], set[str]]:
+    """Separate finite metrics from the names of the others."""
+    values = {_name(name): float(value) for name, value in metrics.items()}
+    finite = {name: value for name, value in values.items() if math.isfinite(value)}
+    return finite, values.keys() - finite.keys()
+
+
+def _nonfinite_tag(names: set[str]) -> dict[str, str]:
+    return {_NONFINITE: ", ".join(sorted(names))} if names else {}
+
+
+def _texts(values: Mapping[str, object]) -> dict[str, str]:
+    return {_name(name): str(value)[:5000] for name, value in values.items()}
+
+
+def _name(name: str) -> str:
+    """Make a name that MLflow takes: it refuses others, and the whole event with them."""
+    name = re.sub(r"[^\w./ -]", "_", name)[:250]
+    if name != posixpath.normpath(name) or name.startswith(("/", ".")):
+        name = name.replace("/", "_").lstrip(".")
+    return name or "_"
