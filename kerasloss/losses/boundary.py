@@ -62,7 +62,7 @@ def distance_map(
         ignore_class=ignore_class,
     )
     factors = class_factors(pixels, class_weight, "distance_map")
-    cost = pixels.per_class(ops.negative, factors)
+    cost = pixels.cross_entropy(factors)
     return pixels.mean((1.0 + _closeness(pixels, kind)) * cost)
 
 

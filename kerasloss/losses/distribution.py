@@ -38,7 +38,7 @@ def cross_entropy(
         ignore_class=ignore_class,
     )
     factors = class_factors(pixels, class_weight, "cross_entropy")
-    return pixels.mean(pixels.per_class(ops.negative, factors))
+    return pixels.mean(pixels.cross_entropy(factors))
 
 
 def weighted_cross_entropy(

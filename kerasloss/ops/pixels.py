@@ -56,18 +56,30 @@ class Pixels(NamedTuple):
         """The predicted probabilities."""
         if not self.from_logits:
             return self.pred
-        return ops.sigmoid(self.pred) if self.channels == 1 else ops.softmax(self.pred, axis=-1)
+        return ops.sigmoid(self.pred) if self.channels == 1 else _softmax(ops.softmax, self.pred)
 
     def log_probability(self) -> tuple[Tensor, Tensor | None]:
         """The log-probabilities of the channels, and of the background if there is one channel."""
         if self.from_logits:
             if self.channels == 1:
                 return ops.log_sigmoid(self.pred), ops.log_sigmoid(-self.pred)
-            return ops.log_softmax(self.pred, axis=-1), None
+            return _softmax(ops.log_softmax, self.pred), None
         log_foreground = ops.log(ops.maximum(self.pred, EPSILON))
         if self.channels == 1:
             return log_foreground, ops.log(ops.maximum(1.0 - self.pred, EPSILON))
         return log_foreground, None
+
+    def cross_entropy(self, weights: list[Any] | None = None) -> Tensor:
+        """Cross-entropy of every pixel, shape `(batch, *space, 1)`; `weights` as in `per_class`."""
+        if not self.from_logits or self.channels > 1 or weights is not None:
+            return self.per_class(ops.negative, weights)
+        if _is_eager():
+            return ops.binary_crossentropy(self.target, self.pred, from_logits=True)
+        # One logarithm in place of two: that of the likelier label. What a soft label leaves to
+        # the other is linear in the logit.
+        foreground = self.target > 0.5
+        cost = ops.softplus(ops.where(foreground, -self.pred, self.pred))
+        return cost + ops.where(foreground, 1.0 - self.target, -self.target) * self.pred
 
     def classes(self) -> tuple[Tensor, Tensor]:
         """Target and probability with one channel a class (a sigmoid channel becomes two)."""
@@ -112,6 +124,19 @@ class Pixels(NamedTuple):
         if self.weight is None:
             return ops.mean(cost, axis=axes)
         return divide(ops.sum(self.weight * cost, axis=axes), ops.sum(self.weight, axis=axes))
+
+
+def _is_eager() -> bool:
+    """Whether every operation is a pass over memory of its own: kernels that do more pay there."""
+    return str(keras.backend.backend()) == "torch"
+
+
+def _softmax(function: Callable[..., Tensor], logits: Tensor) -> Tensor:
+    """A softmax over the last axis."""
+    if not _is_eager():
+        return function(logits, axis=-1)
+    # On few channels PyTorch's kernel for the last axis takes several times as long.
+    return ops.moveaxis(function(ops.moveaxis(logits, -1, 1), axis=1), 1, -1)
 
 
 def divide(numerator: Tensor, denominator: Tensor) -> Tensor:

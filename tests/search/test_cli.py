@@ -120,6 +120,7 @@ def test_a_second_search_on_one_folder_is_refused(capsys, tmp_path, pictures):
 
 
 def test_the_backend_is_what_keras_is_set_to(monkeypatch, tmp_path):
+    monkeypatch.setattr(session.importlib.util, "find_spec", lambda name: name)
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     assert session.choose_backend(None) == "jax"

