@@ -42,6 +42,7 @@ OTHER_VALUE = {
     "positive_weight": [3.5],
     "gamma": [0.0, 0.5],
     "alpha": [0.25],
+    "label_smoothing": [0.1],
     "beta": [0.4],
     "smoothness": ["surface", "volume"],
     "foreground_weight": [1.7],

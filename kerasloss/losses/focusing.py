@@ -60,12 +60,13 @@ def focal(
     sample_weight: Tensor | None = None,
     gamma: Any = 2.0,
     alpha: Any = None,
+    label_smoothing: Any = 0.0,
     from_logits: bool = False,
     class_weight: Any = None,
     ignore_class: int | None = None,
 ) -> Tensor:
     """Functional twin of `kerasloss.Focal`: one value an image, shape `(batch,)`."""
-    _check.options("focal", {"gamma": gamma})
+    _check.options("focal", {"gamma": gamma, "label_smoothing": label_smoothing})
     _check_alpha("focal", alpha)
     pixels = prepare(
         "focal",
@@ -81,6 +82,7 @@ def focal(
         alpha = ops.cast(alpha, pixels.dtype)
         factors = factors or [1.0] * pixels.num_classes
         factors = [(1.0 - alpha) * factors[0], *(alpha * factor for factor in factors[1:])]
+    pixels = pixels.smoothed(label_smoothing)
     return pixels.mean(pixels.per_class(lambda log_p: _focal_cost(log_p, gamma), factors))
 
 
@@ -125,11 +127,13 @@ class Focal(SegmentationLoss):
 
     with `a_c = 1`, or `alpha` for the foreground (every class but 0) and `1 - alpha` for class 0.
 
-    Edge cases: finite, with finite gradient, for every gamma >= 0 at p = 0 and p = 1.
+    Edge cases: finite, with finite gradient, for every gamma >= 0 at p = 0 and p = 1. With
+    `label_smoothing` a perfect prediction does not cost 0.
 
     Args:
         gamma: focusing exponent, >= 0; a number or a scalar `keras.Variable`.
         alpha: weight of the foreground between 0 and 1, or None for no balancing.
+        label_smoothing: as in `CrossEntropy`.
         from_logits: whether `y_pred` holds logits; otherwise probabilities.
         class_weight: one number >= 0 a class, scaled to a mean of 1 over the classes. For one
             sigmoid channel two numbers (background, foreground).
@@ -151,13 +155,14 @@ class Focal(SegmentationLoss):
     """
 
     function = staticmethod(focal)
-    tunable = ("gamma", "alpha")
+    tunable = ("gamma", "alpha", "label_smoothing")
 
     def __init__(
         self,
         *,
         gamma: Any = 2.0,
         alpha: Any = None,
+        label_smoothing: Any = 0.0,
         from_logits: bool = False,
         class_weight: Any = None,
         ignore_class: int | None = None,
@@ -169,6 +174,7 @@ class Focal(SegmentationLoss):
         super().__init__(
             gamma=gamma,
             alpha=alpha,
+            label_smoothing=label_smoothing,
             from_logits=from_logits,
             class_weight=class_weight,
             ignore_class=ignore_class,

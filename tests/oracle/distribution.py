@@ -2,16 +2,23 @@
 
 import numpy as np
 
-from oracle.core import class_factors, focal_pixels, pixel_mean, read
+from oracle.core import class_factors, focal_pixels, pixel_mean, read, smoothed
 
 
 def cross_entropy(
-    y_true, y_pred, sample_weight=None, *, from_logits=False, class_weight=None, ignore_class=None
+    y_true,
+    y_pred,
+    sample_weight=None,
+    *,
+    label_smoothing=0.0,
+    from_logits=False,
+    class_weight=None,
+    ignore_class=None,
 ):
     values = []
     for image in read(y_true, y_pred, sample_weight, from_logits, ignore_class):
         factors = class_factors(image, class_weight)
-        values.append(pixel_mean(image, focal_pixels(image, factors, gamma=0)))
+        values.append(pixel_mean(image, focal_pixels(smoothed(image, label_smoothing), factors, gamma=0)))
     return np.array(values)
 
 
@@ -21,6 +28,7 @@ def weighted_cross_entropy(
     sample_weight=None,
     *,
     positive_weight=2.0,
+    label_smoothing=0.0,
     from_logits=False,
     class_weight=None,
     ignore_class=None,
@@ -29,7 +37,7 @@ def weighted_cross_entropy(
     for image in read(y_true, y_pred, sample_weight, from_logits, ignore_class):
         factors = class_factors(image, class_weight)
         factors[1:] = factors[1:] * positive_weight  # every class but the background
-        values.append(pixel_mean(image, focal_pixels(image, factors, gamma=0)))
+        values.append(pixel_mean(image, focal_pixels(smoothed(image, label_smoothing), factors, gamma=0)))
     return np.array(values)
 
 
@@ -40,6 +48,7 @@ def focal(
     *,
     gamma=2.0,
     alpha=None,
+    label_smoothing=0.0,
     from_logits=False,
     class_weight=None,
     ignore_class=None,
@@ -50,7 +59,7 @@ def focal(
         if alpha is not None:
             factors[0] *= 1 - alpha
             factors[1:] *= alpha
-        values.append(pixel_mean(image, focal_pixels(image, factors, gamma)))
+        values.append(pixel_mean(image, focal_pixels(smoothed(image, label_smoothing), factors, gamma)))
     return np.array(values)
 
 
