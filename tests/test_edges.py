@@ -15,7 +15,7 @@ one_and_three = pytest.mark.parametrize("channels", [1, 3])
 def options_to_try(loss):
     """The defaults and what makes new edges: other modes, 0 (0/0, 0^0), an exponent below 1."""
     others = cases.other_values(loss)
-    return [{}, *({name: v} for name, v in others if isinstance(v, str) or v in (0.0, 0.5))]
+    return [{}, *({n: v} for n, v in others if isinstance(v, (str, bool)) or v in (0.0, 0.5))]
 
 
 def check_finite(loss, y_true, y_pred, **options):

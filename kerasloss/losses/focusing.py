@@ -9,20 +9,30 @@ from keras.saving import register_keras_serializable
 
 from kerasloss import _check
 from kerasloss.losses.base import SegmentationLoss, class_factors
-from kerasloss.ops.pixels import EPSILON, Pixels, Tensor, divide, prepare
+from kerasloss.ops.pixels import Pixels, Tensor, divide, prepare
+from kerasloss.ops.power import fade
 from kerasloss.ops.surface import gradient_magnitude
 
 __all__ = ["AdaptiveFocal", "Focal", "adaptive_focal", "focal"]
 
 
-def _check_alpha(owner: str, alpha: Any) -> None:
+def check_alpha(owner: str, alpha: Any) -> None:
+    """Checks the weight of the foreground: None or a number between 0 and 1."""
     if alpha is not None:
         _check.number(owner, "alpha", alpha, minimum=0.0, maximum=1.0)
 
 
+def alpha_factors(pixels: Pixels, factors: list[Any] | None, alpha: Any) -> list[Any] | None:
+    """The factors of the classes times `alpha`, or `1 - alpha` for class 0."""
+    if alpha is None:
+        return factors
+    alpha = ops.cast(alpha, pixels.dtype)
+    factors = factors or [1.0] * pixels.num_classes
+    return [(1.0 - alpha) * factors[0], *(alpha * factor for factor in factors[1:])]
+
+
 def _focal_cost(log_p: Tensor, gamma: Tensor) -> Tensor:
-    """`-(1 - p) ** gamma * log(p)`; below EPSILON the base is constant: no infinite slope."""
-    return -ops.exp(gamma * ops.log(ops.maximum(-ops.expm1(log_p), EPSILON))) * log_p
+    return -fade(log_p, gamma) * log_p
 
 
 def _adaptive_parameters(
@@ -67,7 +77,7 @@ def focal(
 ) -> Tensor:
     """Functional twin of `kerasloss.Focal`: one value an image, shape `(batch,)`."""
     _check.options("focal", {"gamma": gamma, "label_smoothing": label_smoothing})
-    _check_alpha("focal", alpha)
+    check_alpha("focal", alpha)
     pixels = prepare(
         "focal",
         y_true,
@@ -76,12 +86,8 @@ def focal(
         from_logits=from_logits,
         ignore_class=ignore_class,
     )
-    factors = class_factors(pixels, class_weight, "focal")
+    factors = alpha_factors(pixels, class_factors(pixels, class_weight, "focal"), alpha)
     gamma = ops.cast(gamma, pixels.dtype)
-    if alpha is not None:
-        alpha = ops.cast(alpha, pixels.dtype)
-        factors = factors or [1.0] * pixels.num_classes
-        factors = [(1.0 - alpha) * factors[0], *(alpha * factor for factor in factors[1:])]
     pixels = pixels.smoothed(label_smoothing)
     return pixels.mean(pixels.per_class(lambda log_p: _focal_cost(log_p, gamma), factors))
 
@@ -170,7 +176,7 @@ class Focal(SegmentationLoss):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        _check_alpha("Focal", alpha)
+        check_alpha("Focal", alpha)
         super().__init__(
             gamma=gamma,
             alpha=alpha,
