@@ -10,7 +10,6 @@ from keras.saving import register_keras_serializable
 from kerasloss import _check
 from kerasloss.losses.base import SegmentationLoss, class_factors, class_mean
 from kerasloss.ops.pixels import EPSILON, Pixels, Tensor, prepare
-from kerasloss.ops.power import fade
 
 __all__ = ["Asymmetric", "asymmetric"]
 
@@ -22,10 +21,14 @@ def _check_asymmetric(owner: str, positive_gamma: Any, negative_gamma: Any, marg
 
 
 def _negative_cost(
-    pixels: Pixels, log_background: Tensor | None, gamma: Tensor, margin: Tensor
+    pixels: Pixels,
+    probability: Tensor,
+    log_background: Tensor | None,
+    gamma: Tensor,
+    margin: Tensor,
 ) -> Tensor:
     """`-q ** gamma * log(1 - q)` with `q = max(p - margin, 0)`."""
-    shifted = ops.maximum(pixels.probability() - margin, 0.0)
+    shifted = ops.maximum(probability - margin, 0.0)
     if log_background is None or not pixels.from_logits:
         log_rest = ops.log(ops.maximum(1.0 - shifted, EPSILON))
     else:
@@ -63,8 +66,12 @@ def asymmetric(
         ops.cast(value, pixels.dtype) for value in (positive_gamma, negative_gamma, margin)
     )
     log_p, log_background = pixels.log_probability()
-    positive = -pixels.target * fade(log_p, positive_gamma) * log_p
-    negative = _negative_cost(pixels, log_background, negative_gamma, margin)
+    probability = pixels.probability()
+    log_rest = log_background
+    if log_rest is None:
+        log_rest = ops.log(ops.maximum(1.0 - probability, EPSILON))
+    positive = -pixels.target * ops.exp(positive_gamma * log_rest) * log_p
+    negative = _negative_cost(pixels, probability, log_background, negative_gamma, margin)
     negative = (1.0 - pixels.target) * negative
     if pixels.channels > 1:
         cost = class_mean(positive + negative, class_weight, "asymmetric")
@@ -115,7 +122,7 @@ class Asymmetric(SegmentationLoss):
     >>> y_true = np.array([[[1, 0]]])
     >>> y_pred = np.array([[[[0.8], [0.4]]]])
     >>> round(float(kerasloss.Asymmetric()(y_true, y_pred)), 4)
-    0.0256
+    0.0255
 
     Reference:
         Ben-Baruch, Ridnik, Zamir, Noy, Friedman, Protter, Zelnik-Manor (2021), Asymmetric loss for

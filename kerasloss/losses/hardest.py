@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from keras import ops
@@ -14,52 +13,46 @@ from kerasloss.ops.pixels import Tensor, divide, prepare
 
 __all__ = ["TopKCrossEntropy", "top_k_cross_entropy"]
 
+# From the largest cost of an image down to less than float32 can tell apart.
+_HALVINGS = 32
+
 
 def _check_fraction(owner: str, fraction: Any) -> None:
     _check.number(owner, "fraction", fraction, above=0.0, maximum=1.0)
 
 
-def _lowest_of_top(cost: Tensor, weight: Tensor | None, fraction: Any) -> Tensor:
-    """The lowest cost among the highest that together make up `fraction` of the weight.
+def _top_weight(cost: Tensor, weight: Tensor | None, fraction: Any) -> Tensor:
+    """What is left of the weights in the most costly `fraction` of their sum.
+
+    Halving an interval finds the lowest cost that belongs to them. Compiled that is several times
+    faster than sorting, it treats equal costs alike whatever their order, and it needs no equality,
+    which a compiler that computes a cost twice might break.
 
     Args:
-        cost: shape `(batch, pixels)`, >= 0.
+        cost: shape `(batch, *space, 1)`, >= 0.
         weight: the same shape; None for 1.
-        fraction: of the total weight.
-
-    Returns:
-        Tensor of shape `(batch, 1)`.
+        fraction: as in `TopKCrossEntropy`.
     """
-    if weight is not None:
-        order = ops.argsort(-cost, axis=1)
-        cost = ops.take_along_axis(cost, order, axis=1)
-        total = ops.cumsum(ops.take_along_axis(weight, order, axis=1), axis=1)
-        enough = total >= ops.cast(fraction, cost.dtype) * total[:, -1:]
-        return ops.max(ops.where(enough, cost, 0.0), axis=1, keepdims=True)
-    count = cost.shape[1]
-    if count is not None and not _check.is_variable(fraction):
-        top, _ = ops.top_k(cost, max(1, math.ceil(fraction * count)), sorted=False)
-        return ops.min(top, axis=1, keepdims=True)
-    count = ops.cast(ops.shape(cost)[1], cost.dtype)
-    below = ops.floor(count - ops.cast(fraction, cost.dtype) * count)
-    index = ops.cast(ops.minimum(below, count - 1.0), "int32")
-    return ops.expand_dims(ops.take(ops.sort(cost, axis=1), index, axis=1), 1)
+    axes = tuple(range(1, len(cost.shape)))
 
+    def counted(mask: Tensor) -> Tensor:
+        share = ops.cast(mask, cost.dtype)
+        return share if weight is None else weight * share
 
-def _top_weight(cost: Tensor, weight: Tensor | None, fraction: Any) -> Tensor:
-    """How much of every pixel is among the top; shapes as in `_lowest_of_top`."""
-    lowest = _lowest_of_top(cost, weight, fraction)
-    # Equal costs share what is left, so that no backend's order of sorting shows. The tolerance is
-    # for compilers that compute one cost twice and round differently.
-    equal = ops.abs(cost - lowest) <= 1e-6 * lowest
-    above = ops.logical_and(cost > lowest, ops.logical_not(equal))
-    weight = ops.ones_like(cost) if weight is None else weight
-    above, equal = (ops.where(mask, weight, 0.0) for mask in (above, equal))
-    total, sum_above, sum_equal = (
-        ops.sum(part, axis=1, keepdims=True) for part in (weight, above, equal)
-    )
-    left = ops.cast(fraction, cost.dtype) * total - sum_above
-    return above + ops.clip(divide(left, sum_equal), 0.0, 1.0) * equal
+    def total(mask: Tensor) -> Tensor:
+        return ops.sum(counted(mask), axis=axes, keepdims=True)
+
+    wanted = ops.cast(fraction, cost.dtype) * total(ops.ones_like(cost))
+    high = ops.max(cost, axis=axes, keepdims=True)
+    low = ops.full_like(high, -1.0)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2.0
+        enough = total(cost > middle) >= wanted
+        low, high = ops.where(enough, middle, low), ops.where(enough, high, middle)
+    above = cost > high
+    last = ops.logical_and(cost > low, ops.logical_not(above))
+    share = ops.clip(divide(wanted - total(above), total(last)), 0.0, 1.0)
+    return counted(above) + share * counted(last)
 
 
 def top_k_cross_entropy(
@@ -84,11 +77,8 @@ def top_k_cross_entropy(
     )
     factors = class_factors(pixels, class_weight, "top_k_cross_entropy")
     cost = pixels.per_class(ops.negative, factors)
-    flat = (ops.shape(cost)[0], math.prod(cost.shape[1:]) if None not in cost.shape[1:] else -1)
-    weight = None if pixels.weight is None else ops.reshape(pixels.weight, flat)
-    top = _top_weight(ops.stop_gradient(ops.reshape(cost, flat)), weight, fraction)
-    top = ops.reshape(ops.stop_gradient(top), ops.shape(cost))
-    return pixels._replace(weight=top).mean(cost)
+    top = _top_weight(ops.stop_gradient(cost), pixels.weight, fraction)
+    return pixels._replace(weight=ops.stop_gradient(top)).mean(cost)
 
 
 @register_keras_serializable("kerasloss")
@@ -112,7 +102,7 @@ class TopKCrossEntropy(SegmentationLoss):
 
     Args:
         fraction: share of the pixels that counts, above 0 to 1; a number or a scalar
-            `keras.Variable`. 1 is `CrossEntropy`; a number is faster than a variable.
+            `keras.Variable`. 1 is `CrossEntropy`.
         from_logits: whether `y_pred` holds logits; otherwise probabilities.
         class_weight: one number >= 0 a class, scaled to a mean of 1 over the classes; which pixels
             are the hardest is judged with it. For one sigmoid channel two numbers (background,

@@ -116,10 +116,11 @@ class UnifiedFocal(SegmentationLoss):
     to be tuned. Class 0 is the background and every other class foreground; one sigmoid channel
     counts as two classes.
 
-    Formula, with the soft counts of `Dice`, `e_c = delta * FN_c + (1 - delta) * FP_c` and K classes:
+    Formula, with the soft counts of `Dice` and K classes:
 
     ```python
-    m_c   = e_c / (TP_c + e_c + smooth)                  (1 - the Tversky index)
+    e_c   = delta * FN_c + (1 - delta) * FP_c
+    m_c   = e_c / (TP_c + e_c + smooth)                                 (1 - Tversky index)
     focal = mean over pixels of -delta * sum over foreground classes of y_c * log(p_c)
                                 -(1 - delta) * y_0 * (1 - p_0) ** gamma * log(p_0)
     tversky = (m_0 + sum over foreground classes of m_c ** (1 - gamma)) / K
@@ -156,7 +157,7 @@ class UnifiedFocal(SegmentationLoss):
     >>> y_true = np.array([[[[1.0], [1.0], [0.0], [0.0]]]])
     >>> y_pred = np.array([[[[0.8], [0.6], [0.4], [0.2]]]])
     >>> round(float(kerasloss.UnifiedFocal()(y_true, y_pred)), 4)
-    0.3
+    0.2881
 
     Reference:
         Yeung, Sala, Schonlieb, Rundo (2022), Unified Focal loss: generalising Dice and cross

@@ -18,8 +18,10 @@ def power(base: Tensor, exponent: Any) -> Tensor:
     0 to any exponent, 0 included, is 0 with slope 0, and so is anything below. From 0 to 1e-20 the
     power is replaced by a straight line.
     """
-    above = ops.maximum(base, _TINY)
-    return ops.where(base > 0, base * ops.exp((exponent - 1.0) * ops.log(above)), 0.0)
+    line = ops.where(base > 0, base / _TINY, 0.0)
+    return ops.exp(exponent * ops.log(ops.maximum(base, _TINY))) * ops.where(
+        base > _TINY, 1.0, line
+    )
 
 
 def fade(log_p: Tensor, gamma: Any) -> Tensor:

@@ -18,7 +18,9 @@ def cross_entropy(
     values = []
     for image in read(y_true, y_pred, sample_weight, from_logits, ignore_class):
         factors = class_factors(image, class_weight)
-        values.append(pixel_mean(image, focal_pixels(smoothed(image, label_smoothing), factors, gamma=0)))
+        values.append(
+            pixel_mean(image, focal_pixels(smoothed(image, label_smoothing), factors, gamma=0))
+        )
     return np.array(values)
 
 
@@ -37,7 +39,9 @@ def weighted_cross_entropy(
     for image in read(y_true, y_pred, sample_weight, from_logits, ignore_class):
         factors = class_factors(image, class_weight)
         factors[1:] = factors[1:] * positive_weight  # every class but the background
-        values.append(pixel_mean(image, focal_pixels(smoothed(image, label_smoothing), factors, gamma=0)))
+        values.append(
+            pixel_mean(image, focal_pixels(smoothed(image, label_smoothing), factors, gamma=0))
+        )
     return np.array(values)
 
 
@@ -59,7 +63,9 @@ def focal(
         if alpha is not None:
             factors[0] *= 1 - alpha
             factors[1:] *= alpha
-        values.append(pixel_mean(image, focal_pixels(smoothed(image, label_smoothing), factors, gamma)))
+        values.append(
+            pixel_mean(image, focal_pixels(smoothed(image, label_smoothing), factors, gamma))
+        )
     return np.array(values)
 
 
@@ -206,7 +212,9 @@ def top_k_cross_entropy(
         entropy = focal_pixels(image, class_factors(image, class_weight), gamma=0)
         budget = fraction * image.w.sum()
         total, left = 0.0, budget
-        for cost, weight in sorted(zip(entropy.ravel(), image.w.ravel(), strict=True), reverse=True):
+        for cost, weight in sorted(
+            zip(entropy.ravel(), image.w.ravel(), strict=True), reverse=True
+        ):
             taken = min(weight, left)  # the last pixel in part
             total += taken * cost
             left -= taken
