@@ -94,6 +94,8 @@ def options(owner: str, values: dict[str, Any]) -> None:
             number(owner, name, value, minimum=0.0)
         elif name == "positive_weight":
             number(owner, name, value, above=0.0)
+        elif name == "label_smoothing":
+            number(owner, name, value, minimum=0.0, maximum=1.0)
         elif name == "pool":
             choice(owner, name, value, ("image", "batch"))
         elif name == "from_logits":

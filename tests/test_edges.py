@@ -15,7 +15,7 @@ one_and_three = pytest.mark.parametrize("channels", [1, 3])
 def options_to_try(loss):
     """The defaults and what makes new edges: other modes, 0 (0/0, 0^0), an exponent below 1."""
     others = cases.other_values(loss)
-    return [{}, *({name: v} for name, v in others if isinstance(v, str) or v in (0.0, 0.5))]
+    return [{}, *({n: v} for n, v in others if isinstance(v, (str, bool)) or v in (0.0, 0.5))]
 
 
 def check_finite(loss, y_true, y_pred, **options):
@@ -237,7 +237,23 @@ def test_ignore_class_beyond_a_one_hot_target_is_refused(loss, ignore_class):
         twin(loss)(y_true, y_pred, ignore_class=ignore_class)
 
 
-BAD_VALUES = [("smooth", -1.0), ("pool", "class"), ("smoothness", "edge"), ("kind", "pixel")]
+BAD_VALUES = [
+    ("smooth", -1.0),
+    ("pool", "class"),
+    ("smoothness", "edge"),
+    ("kind", "pixel"),
+    ("label_smoothing", 1.5),
+    ("gamma", -0.5),
+    ("epsilon", -1.5),
+    ("positive_gamma", -0.5),
+    ("negative_gamma", -0.5),
+    ("margin", 1.5),
+    ("fraction", 0.0),
+    ("fraction", 1.5),
+    ("symmetric", "yes"),
+    ("delta", 1.5),
+    ("weight", 1.5),
+]
 
 
 @pytest.mark.parametrize(

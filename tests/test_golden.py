@@ -91,6 +91,50 @@ def test_focal():
     check(kerasloss.focal(*A, gamma=0.0), [0.192165])  # without focus it is cross-entropy
 
 
+def test_poly():
+    # Cross-entropy plus the mean of 1 - p: (1.7 + 1.0) / 16. With focus .005372 + (1 - p)^3, which
+    # alpha does not weigh.
+    check(kerasloss.poly(*A), [0.360915])
+    check(kerasloss.poly(*A), [0.192165 + (FP + FN) / 16])
+    check(kerasloss.poly(*A, gamma=2.0, alpha=0.25), [0.015637])
+    check(kerasloss.poly(*A_SOFTMAX, gamma=2.0, alpha=0.25), [0.015637])
+
+
+def test_asymmetric():
+    # (1 - p) on the object; q^4 with q = p - .05 beside it.
+    check(kerasloss.asymmetric(*A), [0.367952 / 16])
+    shifted = np.maximum(A_PRED.astype("float64") - 0.05, 0)
+    cost = np.where(A_TRUE == 1, (1 - P_RIGHT) * ENTROPY, -(shifted**4) * np.log(1 - shifted))
+    check(kerasloss.asymmetric(*A), [cost.mean()])
+
+
+def test_top_k_cross_entropy():
+    # A tenth of 16 pixels is 1.6: the object's p = .6 and six tenths of its p = .7, which costs as
+    # much as the pixel beside it with p = .3.
+    hardest = (-np.log(0.6) - 0.6 * np.log(0.7)) / 1.6
+    check(kerasloss.top_k_cross_entropy(*A), [hardest])
+    check(kerasloss.top_k_cross_entropy(*A_SOFTMAX), [hardest])
+    check(kerasloss.top_k_cross_entropy(*A, fraction=0.01), [-np.log(0.6)])
+
+
+def test_unified_focal():
+    """Its parts by themselves, then half of each."""
+    for symmetric, entropy, region, whole in [
+        (False, 0.064452, 0.334015, 0.199233),
+        (True, 0.044034, 0.447475, 0.245755),
+    ]:
+        for scene in (A, A_SOFTMAX):
+            options = {"symmetric": symmetric}
+            check(kerasloss.unified_focal(*scene, weight=1.0, **options), [entropy])
+            check(kerasloss.unified_focal(*scene, weight=0.0, **options), [region])
+            check(kerasloss.unified_focal(*scene, **options), [whole])
+    # 1 - TI of the background and of the object, in which FN weighs .6 (FN of one is FP of other)
+    background = (0.6 * FP + 0.4 * FN) / (10.3 + 0.6 * FP + 0.4 * FN)
+    foreground = (0.6 * FN + 0.4 * FP) / (TP + 0.6 * FN + 0.4 * FP)
+    expected = (background + np.sqrt(foreground)) / 2
+    check(kerasloss.unified_focal(*A, weight=0.0), [expected])
+
+
 def test_adaptive_focal():
     """gamma = 4/16 + s. Around the object |grad m| is 1 on eight pixels and sqrt(1/2) on its four.
 

@@ -1,18 +1,37 @@
 """The losses, one file a family; a new loss touches its family's file alone."""
 
-from kerasloss.losses import balanced, boundary, bounded, distribution, focusing, region
+from kerasloss.losses import (
+    asymmetry,
+    balanced,
+    boundary,
+    bounded,
+    distribution,
+    focusing,
+    hardest,
+    polynomial,
+    region,
+    unified,
+)
+from kerasloss.losses.asymmetry import *
 from kerasloss.losses.balanced import *
 from kerasloss.losses.base import SegmentationLoss
 from kerasloss.losses.boundary import *
 from kerasloss.losses.bounded import *
 from kerasloss.losses.distribution import *
 from kerasloss.losses.focusing import *
+from kerasloss.losses.hardest import *
+from kerasloss.losses.polynomial import *
 from kerasloss.losses.region import *
+from kerasloss.losses.unified import *
 
 __all__ = ["SegmentationLoss"]
+__all__ += asymmetry.__all__
 __all__ += balanced.__all__
 __all__ += boundary.__all__
 __all__ += bounded.__all__
 __all__ += distribution.__all__
 __all__ += focusing.__all__
+__all__ += hardest.__all__
+__all__ += polynomial.__all__
 __all__ += region.__all__
+__all__ += unified.__all__

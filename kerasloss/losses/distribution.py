@@ -24,11 +24,13 @@ def cross_entropy(
     y_pred: Tensor,
     *,
     sample_weight: Tensor | None = None,
+    label_smoothing: Any = 0.0,
     from_logits: bool = False,
     class_weight: Any = None,
     ignore_class: int | None = None,
 ) -> Tensor:
     """Functional twin of `kerasloss.CrossEntropy`: one value an image, shape `(batch,)`."""
+    _check.options("cross_entropy", {"label_smoothing": label_smoothing})
     pixels = prepare(
         "cross_entropy",
         y_true,
@@ -38,6 +40,7 @@ def cross_entropy(
         ignore_class=ignore_class,
     )
     factors = class_factors(pixels, class_weight, "cross_entropy")
+    pixels = pixels.smoothed(label_smoothing)
     return pixels.mean(pixels.cross_entropy(factors))
 
 
@@ -47,12 +50,16 @@ def weighted_cross_entropy(
     *,
     sample_weight: Tensor | None = None,
     positive_weight: Any = 2.0,
+    label_smoothing: Any = 0.0,
     from_logits: bool = False,
     class_weight: Any = None,
     ignore_class: int | None = None,
 ) -> Tensor:
     """Functional twin of `kerasloss.WeightedCrossEntropy`: one value an image, shape `(batch,)`."""
-    _check.options("weighted_cross_entropy", {"positive_weight": positive_weight})
+    _check.options(
+        "weighted_cross_entropy",
+        {"positive_weight": positive_weight, "label_smoothing": label_smoothing},
+    )
     pixels = prepare(
         "weighted_cross_entropy",
         y_true,
@@ -64,6 +71,7 @@ def weighted_cross_entropy(
     factors = class_factors(pixels, class_weight, "weighted_cross_entropy")
     weight = ops.cast(positive_weight, pixels.dtype)
     factors = factors or [1.0] * pixels.num_classes
+    pixels = pixels.smoothed(label_smoothing)
     return pixels.mean(
         pixels.per_class(ops.negative, [factors[0], *(weight * factor for factor in factors[1:])])
     )
@@ -83,9 +91,12 @@ class CrossEntropy(SegmentationLoss):
     ```
 
     Edge cases: without logits a probability below 1e-7 is taken as 1e-7, so p = 0 costs 16.1;
-    with logits there is no such limit.
+    with logits there is no such limit. With `label_smoothing` a perfect prediction does not cost 0.
 
     Args:
+        label_smoothing: share `s` of every target that is spread over the K classes, 0 to 1: the
+            target becomes `(1 - s) * y + s / K`, with K = 2 for one sigmoid channel. A number or a
+            scalar `keras.Variable`.
         from_logits: whether `y_pred` holds logits; otherwise probabilities.
         class_weight: one number >= 0 a class, scaled to a mean of 1 over the classes. For one
             sigmoid channel two numbers (background, foreground).
@@ -106,10 +117,12 @@ class CrossEntropy(SegmentationLoss):
     """
 
     function = staticmethod(cross_entropy)
+    tunable = ("label_smoothing",)
 
     def __init__(
         self,
         *,
+        label_smoothing: Any = 0.0,
         from_logits: bool = False,
         class_weight: Any = None,
         ignore_class: int | None = None,
@@ -118,6 +131,7 @@ class CrossEntropy(SegmentationLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(
+            label_smoothing=label_smoothing,
             from_logits=from_logits,
             class_weight=class_weight,
             ignore_class=ignore_class,
@@ -148,6 +162,7 @@ class WeightedCrossEntropy(SegmentationLoss):
     Args:
         positive_weight: weight of a foreground pixel against a background pixel, > 0; a number or a
             scalar `keras.Variable`.
+        label_smoothing: as in `CrossEntropy`.
         from_logits: whether `y_pred` holds logits; otherwise probabilities.
         class_weight: one number >= 0 a class, scaled to a mean of 1 over the classes. For one
             sigmoid channel two numbers (background, foreground).
@@ -169,12 +184,13 @@ class WeightedCrossEntropy(SegmentationLoss):
     """
 
     function = staticmethod(weighted_cross_entropy)
-    tunable = ("positive_weight",)
+    tunable = ("positive_weight", "label_smoothing")
 
     def __init__(
         self,
         *,
         positive_weight: Any = 2.0,
+        label_smoothing: Any = 0.0,
         from_logits: bool = False,
         class_weight: Any = None,
         ignore_class: int | None = None,
@@ -184,6 +200,7 @@ class WeightedCrossEntropy(SegmentationLoss):
     ) -> None:
         super().__init__(
             positive_weight=positive_weight,
+            label_smoothing=label_smoothing,
             from_logits=from_logits,
             class_weight=class_weight,
             ignore_class=ignore_class,

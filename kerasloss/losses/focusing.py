@@ -9,20 +9,30 @@ from keras.saving import register_keras_serializable
 
 from kerasloss import _check
 from kerasloss.losses.base import SegmentationLoss, class_factors
-from kerasloss.ops.pixels import EPSILON, Pixels, Tensor, divide, prepare
+from kerasloss.ops.pixels import Pixels, Tensor, divide, prepare
+from kerasloss.ops.power import fade
 from kerasloss.ops.surface import gradient_magnitude
 
 __all__ = ["AdaptiveFocal", "Focal", "adaptive_focal", "focal"]
 
 
-def _check_alpha(owner: str, alpha: Any) -> None:
+def check_alpha(owner: str, alpha: Any) -> None:
+    """Checks the weight of the foreground: None or a number between 0 and 1."""
     if alpha is not None:
         _check.number(owner, "alpha", alpha, minimum=0.0, maximum=1.0)
 
 
+def alpha_factors(pixels: Pixels, factors: list[Any] | None, alpha: Any) -> list[Any] | None:
+    """The factors of the classes times `alpha`, or `1 - alpha` for class 0."""
+    if alpha is None:
+        return factors
+    alpha = ops.cast(alpha, pixels.dtype)
+    factors = factors or [1.0] * pixels.num_classes
+    return [(1.0 - alpha) * factors[0], *(alpha * factor for factor in factors[1:])]
+
+
 def _focal_cost(log_p: Tensor, gamma: Tensor) -> Tensor:
-    """`-(1 - p) ** gamma * log(p)`; below EPSILON the base is constant: no infinite slope."""
-    return -ops.exp(gamma * ops.log(ops.maximum(-ops.expm1(log_p), EPSILON))) * log_p
+    return -fade(log_p, gamma) * log_p
 
 
 def _adaptive_parameters(
@@ -60,13 +70,14 @@ def focal(
     sample_weight: Tensor | None = None,
     gamma: Any = 2.0,
     alpha: Any = None,
+    label_smoothing: Any = 0.0,
     from_logits: bool = False,
     class_weight: Any = None,
     ignore_class: int | None = None,
 ) -> Tensor:
     """Functional twin of `kerasloss.Focal`: one value an image, shape `(batch,)`."""
-    _check.options("focal", {"gamma": gamma})
-    _check_alpha("focal", alpha)
+    _check.options("focal", {"gamma": gamma, "label_smoothing": label_smoothing})
+    check_alpha("focal", alpha)
     pixels = prepare(
         "focal",
         y_true,
@@ -75,12 +86,9 @@ def focal(
         from_logits=from_logits,
         ignore_class=ignore_class,
     )
-    factors = class_factors(pixels, class_weight, "focal")
+    factors = alpha_factors(pixels, class_factors(pixels, class_weight, "focal"), alpha)
     gamma = ops.cast(gamma, pixels.dtype)
-    if alpha is not None:
-        alpha = ops.cast(alpha, pixels.dtype)
-        factors = factors or [1.0] * pixels.num_classes
-        factors = [(1.0 - alpha) * factors[0], *(alpha * factor for factor in factors[1:])]
+    pixels = pixels.smoothed(label_smoothing)
     return pixels.mean(pixels.per_class(lambda log_p: _focal_cost(log_p, gamma), factors))
 
 
@@ -125,11 +133,13 @@ class Focal(SegmentationLoss):
 
     with `a_c = 1`, or `alpha` for the foreground (every class but 0) and `1 - alpha` for class 0.
 
-    Edge cases: finite, with finite gradient, for every gamma >= 0 at p = 0 and p = 1.
+    Edge cases: finite, with finite gradient, for every gamma >= 0 at p = 0 and p = 1. With
+    `label_smoothing` a perfect prediction does not cost 0.
 
     Args:
         gamma: focusing exponent, >= 0; a number or a scalar `keras.Variable`.
         alpha: weight of the foreground between 0 and 1, or None for no balancing.
+        label_smoothing: as in `CrossEntropy`.
         from_logits: whether `y_pred` holds logits; otherwise probabilities.
         class_weight: one number >= 0 a class, scaled to a mean of 1 over the classes. For one
             sigmoid channel two numbers (background, foreground).
@@ -151,13 +161,14 @@ class Focal(SegmentationLoss):
     """
 
     function = staticmethod(focal)
-    tunable = ("gamma", "alpha")
+    tunable = ("gamma", "alpha", "label_smoothing")
 
     def __init__(
         self,
         *,
         gamma: Any = 2.0,
         alpha: Any = None,
+        label_smoothing: Any = 0.0,
         from_logits: bool = False,
         class_weight: Any = None,
         ignore_class: int | None = None,
@@ -165,10 +176,11 @@ class Focal(SegmentationLoss):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        _check_alpha("Focal", alpha)
+        check_alpha("Focal", alpha)
         super().__init__(
             gamma=gamma,
             alpha=alpha,
+            label_smoothing=label_smoothing,
             from_logits=from_logits,
             class_weight=class_weight,
             ignore_class=ignore_class,

@@ -81,6 +81,14 @@ class Pixels(NamedTuple):
         cost = ops.softplus(ops.where(foreground, -self.pred, self.pred))
         return cost + ops.where(foreground, 1.0 - self.target, -self.target) * self.pred
 
+    def smoothed(self, label_smoothing: Any) -> Pixels:
+        """The same pixels with the target `(1 - s) * y + s / classes`."""
+        if not _check.is_variable(label_smoothing) and label_smoothing == 0:
+            return self
+        smoothing = ops.cast(label_smoothing, self.dtype)
+        target = (1.0 - smoothing) * self.target + smoothing / self.num_classes
+        return self._replace(target=target)
+
     def classes(self) -> tuple[Tensor, Tensor]:
         """Target and probability with one channel a class (a sigmoid channel becomes two)."""
         probability = self.probability()

@@ -1,6 +1,6 @@
 """What all references share: reading a batch, reducing it, and means over pixels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -90,6 +90,12 @@ def class_factors(image, class_weight):
         return np.ones(len(image.classes))
     given = np.asarray(class_weight, np.float64)
     return given * len(given) / given.sum()
+
+
+def smoothed(image, label_smoothing):
+    """The image with a share of every label spread evenly over the classes."""
+    count = len(image.classes)
+    return replace(image, y=(1 - label_smoothing) * image.y + label_smoothing / count)
 
 
 def focal_pixels(image, factors, gamma):

@@ -2,16 +2,25 @@
 
 import numpy as np
 
-from oracle.core import class_factors, focal_pixels, pixel_mean, read
+from oracle.core import TINY, class_factors, focal_pixels, pixel_mean, read, smoothed
 
 
 def cross_entropy(
-    y_true, y_pred, sample_weight=None, *, from_logits=False, class_weight=None, ignore_class=None
+    y_true,
+    y_pred,
+    sample_weight=None,
+    *,
+    label_smoothing=0.0,
+    from_logits=False,
+    class_weight=None,
+    ignore_class=None,
 ):
     values = []
     for image in read(y_true, y_pred, sample_weight, from_logits, ignore_class):
         factors = class_factors(image, class_weight)
-        values.append(pixel_mean(image, focal_pixels(image, factors, gamma=0)))
+        values.append(
+            pixel_mean(image, focal_pixels(smoothed(image, label_smoothing), factors, gamma=0))
+        )
     return np.array(values)
 
 
@@ -21,6 +30,7 @@ def weighted_cross_entropy(
     sample_weight=None,
     *,
     positive_weight=2.0,
+    label_smoothing=0.0,
     from_logits=False,
     class_weight=None,
     ignore_class=None,
@@ -29,7 +39,9 @@ def weighted_cross_entropy(
     for image in read(y_true, y_pred, sample_weight, from_logits, ignore_class):
         factors = class_factors(image, class_weight)
         factors[1:] = factors[1:] * positive_weight  # every class but the background
-        values.append(pixel_mean(image, focal_pixels(image, factors, gamma=0)))
+        values.append(
+            pixel_mean(image, focal_pixels(smoothed(image, label_smoothing), factors, gamma=0))
+        )
     return np.array(values)
 
 
@@ -40,6 +52,7 @@ def focal(
     *,
     gamma=2.0,
     alpha=None,
+    label_smoothing=0.0,
     from_logits=False,
     class_weight=None,
     ignore_class=None,
@@ -50,7 +63,9 @@ def focal(
         if alpha is not None:
             factors[0] *= 1 - alpha
             factors[1:] *= alpha
-        values.append(pixel_mean(image, focal_pixels(image, factors, gamma)))
+        values.append(
+            pixel_mean(image, focal_pixels(smoothed(image, label_smoothing), factors, gamma))
+        )
     return np.array(values)
 
 
@@ -119,4 +134,89 @@ def exponential(
                 channel = foreground_weight * hit(y, p) + hit(1 - y, 1 - p)
                 loss += factors[c] * channel / len(factors)
         values.append(pixel_mean(image, loss))
+    return np.array(values)
+
+
+def poly(
+    y_true,
+    y_pred,
+    sample_weight=None,
+    *,
+    epsilon=1.0,
+    gamma=0.0,
+    alpha=None,
+    from_logits=False,
+    class_weight=None,
+    ignore_class=None,
+):
+    values = []
+    for image in read(y_true, y_pred, sample_weight, from_logits, ignore_class):
+        factors = class_factors(image, class_weight)
+        loss = np.zeros(image.w.shape)
+        for c in image.classes:
+            balance = 1.0 if alpha is None else alpha if c > 0 else 1 - alpha
+            focus = (1 - image.p[..., c]) ** gamma
+            cost = -balance * focus * image.log_p[..., c] + epsilon * focus * (1 - image.p[..., c])
+            loss += factors[c] * image.y[..., c] * cost
+        values.append(pixel_mean(image, loss))
+    return np.array(values)
+
+
+def asymmetric(
+    y_true,
+    y_pred,
+    sample_weight=None,
+    *,
+    positive_gamma=1.0,
+    negative_gamma=4.0,
+    margin=0.05,
+    from_logits=False,
+    class_weight=None,
+    ignore_class=None,
+):
+    values = []
+    for image in read(y_true, y_pred, sample_weight, from_logits, ignore_class):
+        factors = class_factors(image, class_weight)
+        loss = np.zeros(image.w.shape)
+        for c in [1] if image.one_channel else image.classes:
+            y, p = image.y[..., c], image.p[..., c]
+            shifted = np.maximum(p - margin, 0)
+            if image.one_channel:  # log(1 - p) is that of the other class
+                log_rest = np.minimum(np.logaddexp(image.log_p[..., 0], np.log(margin or TINY)), 0)
+                if margin == 0:
+                    log_rest = image.log_p[..., 0]
+            else:
+                log_rest = np.log(np.maximum(1 - shifted, TINY))
+            positive = -y * (1 - p) ** positive_gamma * image.log_p[..., c]
+            negative = -(1 - y) * shifted**negative_gamma * log_rest
+            if image.one_channel:
+                loss += factors[1] * positive + factors[0] * negative
+            else:
+                loss += factors[c] * (positive + negative) / len(factors)
+        values.append(pixel_mean(image, loss))
+    return np.array(values)
+
+
+def top_k_cross_entropy(
+    y_true,
+    y_pred,
+    sample_weight=None,
+    *,
+    fraction=0.1,
+    from_logits=False,
+    class_weight=None,
+    ignore_class=None,
+):
+    values = []
+    for image in read(y_true, y_pred, sample_weight, from_logits, ignore_class):
+        entropy = focal_pixels(image, class_factors(image, class_weight), gamma=0)
+        budget = fraction * image.w.sum()
+        total, left = 0.0, budget
+        for cost, weight in sorted(
+            zip(entropy.ravel(), image.w.ravel(), strict=True), reverse=True
+        ):
+            taken = min(weight, left)  # the last pixel in part
+            total += taken * cost
+            left -= taken
+        values.append(total / budget if budget > 0 else 0.0)
     return np.array(values)

@@ -1,0 +1,159 @@
+"""Asymmetric loss: a focal loss with one exponent for positives and another for negatives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+from keras.saving import register_keras_serializable
+
+from kerasloss import _check
+from kerasloss.losses.base import SegmentationLoss, class_factors, class_mean
+from kerasloss.ops.pixels import EPSILON, Pixels, Tensor, prepare
+
+__all__ = ["Asymmetric", "asymmetric"]
+
+
+def _check_asymmetric(owner: str, positive_gamma: Any, negative_gamma: Any, margin: Any) -> None:
+    _check.number(owner, "positive_gamma", positive_gamma, minimum=0.0)
+    _check.number(owner, "negative_gamma", negative_gamma, minimum=0.0)
+    _check.number(owner, "margin", margin, minimum=0.0, maximum=1.0)
+
+
+def _negative_cost(
+    pixels: Pixels,
+    probability: Tensor,
+    log_background: Tensor | None,
+    gamma: Tensor,
+    margin: Tensor,
+) -> Tensor:
+    """`-q ** gamma * log(1 - q)` with `q = max(p - margin, 0)`."""
+    shifted = ops.maximum(probability - margin, 0.0)
+    if log_background is None or not pixels.from_logits:
+        log_rest = ops.log(ops.maximum(1.0 - shifted, EPSILON))
+    else:
+        # 1 - q = (1 - p) + margin, in logarithms: at large logits 1 - p itself is lost.
+        some = margin > 0
+        log_margin = ops.where(some, ops.log(ops.where(some, margin, 1.0)), -1e30)
+        log_rest = ops.minimum(ops.logaddexp(log_background, log_margin), 0.0)
+    return -ops.exp(gamma * ops.log(ops.maximum(shifted, EPSILON))) * log_rest
+
+
+def asymmetric(
+    y_true: Tensor,
+    y_pred: Tensor,
+    *,
+    sample_weight: Tensor | None = None,
+    positive_gamma: Any = 1.0,
+    negative_gamma: Any = 4.0,
+    margin: Any = 0.05,
+    from_logits: bool = False,
+    class_weight: Any = None,
+    ignore_class: int | None = None,
+) -> Tensor:
+    """Functional twin of `kerasloss.Asymmetric`: one value an image, shape `(batch,)`."""
+    _check_asymmetric("asymmetric", positive_gamma, negative_gamma, margin)
+    pixels = prepare(
+        "asymmetric",
+        y_true,
+        y_pred,
+        sample_weight,
+        from_logits=from_logits,
+        ignore_class=ignore_class,
+    )
+    factors = class_factors(pixels, class_weight, "asymmetric")
+    positive_gamma, negative_gamma, margin = (
+        ops.cast(value, pixels.dtype) for value in (positive_gamma, negative_gamma, margin)
+    )
+    log_p, log_background = pixels.log_probability()
+    probability = pixels.probability()
+    log_rest = log_background
+    if log_rest is None:
+        log_rest = ops.log(ops.maximum(1.0 - probability, EPSILON))
+    positive = -pixels.target * ops.exp(positive_gamma * log_rest) * log_p
+    negative = _negative_cost(pixels, probability, log_background, negative_gamma, margin)
+    negative = (1.0 - pixels.target) * negative
+    if pixels.channels > 1:
+        cost = class_mean(positive + negative, class_weight, "asymmetric")
+        return pixels.mean(ops.expand_dims(cost, -1))
+    if factors is not None:
+        positive, negative = factors[1] * positive, factors[0] * negative
+    return pixels.mean(positive + negative)
+
+
+@register_keras_serializable("kerasloss")
+class Asymmetric(SegmentationLoss):
+    """Asymmetric loss: easy negatives fade fast or cost nothing, positives hardly fade.
+
+    Use it when foreground is rare and easy background drowns it, and the false alarms that a
+    `Focal` loss strong enough for that would leave are acceptable.
+
+    Formula, with one sigmoid channel and `q = max(p - margin, 0)`:
+
+    ```python
+    loss = mean over pixels of -y * (1 - p) ** positive_gamma * log(p)
+                               - (1 - y) * q ** negative_gamma * log(1 - q)
+    ```
+
+    With several channels each class is such a problem of its own (this class against all others, as
+    published for several labels), and the loss is the mean over the channels. There the background
+    is a positive like any other: `class_weight=(0, 1, ...)` leaves its channel out.
+    It is a mean over the pixels; the authors' code sums, so its learning rates do not carry over.
+
+    Edge cases: finite, with finite gradient, for all exponents >= 0 at p = 0 and p = 1. A false
+    alarm costs `-log(margin)` at most. For `margin=0` that is no limit with one channel of logits;
+    otherwise `1 - p` below 1e-7 is taken as 1e-7.
+
+    Args:
+        positive_gamma: focusing exponent of the pixels of a class, >= 0.
+        negative_gamma: focusing exponent of all others, >= 0.
+        margin: probability up to which a negative costs nothing, 0 to 1. Like the exponents a
+            number or a scalar `keras.Variable`.
+        from_logits: whether `y_pred` holds logits; otherwise probabilities.
+        class_weight: one number >= 0 a class, scaled to a mean of 1 over the classes. For one
+            sigmoid channel two numbers (background, foreground).
+        ignore_class: label whose pixels count nowhere.
+        reduction: as in `kerasloss.losses.SegmentationLoss`.
+        name: as in `keras.losses.Loss`.
+        dtype: as in `keras.losses.Loss`.
+
+    Example:
+
+    >>> y_true = np.array([[[1, 0]]])
+    >>> y_pred = np.array([[[[0.8], [0.4]]]])
+    >>> round(float(kerasloss.Asymmetric()(y_true, y_pred)), 4)
+    0.0255
+
+    Reference:
+        Ben-Baruch, Ridnik, Zamir, Noy, Friedman, Protter, Zelnik-Manor (2021), Asymmetric loss for
+        multi-label classification, ICCV. https://arxiv.org/abs/2009.14119
+    """
+
+    function = staticmethod(asymmetric)
+    tunable = ("positive_gamma", "negative_gamma", "margin")
+
+    def __init__(
+        self,
+        *,
+        positive_gamma: Any = 1.0,
+        negative_gamma: Any = 4.0,
+        margin: Any = 0.05,
+        from_logits: bool = False,
+        class_weight: Any = None,
+        ignore_class: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        _check_asymmetric("Asymmetric", positive_gamma, negative_gamma, margin)
+        super().__init__(
+            positive_gamma=positive_gamma,
+            negative_gamma=negative_gamma,
+            margin=margin,
+            from_logits=from_logits,
+            class_weight=class_weight,
+            ignore_class=ignore_class,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
