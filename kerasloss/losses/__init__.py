@@ -1,6 +1,6 @@
 """The losses, one file a family; a new loss touches its family's file alone."""
 
-from kerasloss.losses import balanced, boundary, bounded, distribution, focusing, region
+from kerasloss.losses import balanced, boundary, bounded, distribution, focusing, region, topology
 from kerasloss.losses.balanced import *
 from kerasloss.losses.base import SegmentationLoss
 from kerasloss.losses.boundary import *
@@ -8,6 +8,7 @@ from kerasloss.losses.bounded import *
 from kerasloss.losses.distribution import *
 from kerasloss.losses.focusing import *
 from kerasloss.losses.region import *
+from kerasloss.losses.topology import *
 
 __all__ = ["SegmentationLoss"]
 __all__ += balanced.__all__
@@ -16,3 +17,4 @@ __all__ += bounded.__all__
 __all__ += distribution.__all__
 __all__ += focusing.__all__
 __all__ += region.__all__
+__all__ += topology.__all__
