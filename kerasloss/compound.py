@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
@@ -96,6 +96,7 @@ class Compound(SegmentationLoss):
                 value = getattr(part, option)
                 if value is not None:
                     settings[f"{owner}/{option}"] = value
+        self._made = {name for name, value in settings.items() if not _check.is_variable(value)}
         logged = list(terms)
         if self.auxiliary is not None:
             logged.append(self._auxiliary_name())
@@ -223,6 +224,20 @@ class Compound(SegmentationLoss):
         for variable, value in planned:
             variable.assign(np.asarray(value, "float32"))
 
+    def summands(self) -> list[tuple[str, SegmentationLoss, float]]:
+        """Returns name, a copy of the loss, and starting weight of every term."""
+        weights = self._starting()
+        return [
+            (
+                term,
+                _copy(
+                    loss, [option for option in loss.tunable if f"{term}/{option}" in self._made]
+                ),
+                weights[term],
+            )
+            for term, loss in self.terms.items()
+        ]
+
     def restart(self) -> None:
         """Forgets past values and steps and returns to the starting weights, for a new training."""
         self._state.restart()
@@ -313,10 +328,10 @@ class Compound(SegmentationLoss):
             )
 
 
-def _copy(part: Any) -> Any:
+def _copy(part: Any, as_numbers: Collection[str] = ()) -> Any:
     """A copy that shares no options with the original but variables that the user made."""
     copy = type(part).from_config(part.get_config())
     for option in part.tunable:
-        if _check.is_variable(getattr(part, option)):
+        if _check.is_variable(getattr(part, option)) and option not in as_numbers:
             setattr(copy, option, getattr(part, option))
     return copy
