@@ -4,12 +4,14 @@ from kerasloss import losses, ops, weighting
 from kerasloss.callbacks import DynamicWeighting
 from kerasloss.compound import Compound
 from kerasloss.losses import *
+from kerasloss.multilabel import Multilabel
 from kerasloss.saving import get, load, save
 
 __version__ = "0.1.0"
 __all__ = [
     "Compound",
     "DynamicWeighting",
+    "Multilabel",
     "get",
     "load",
     "losses",

@@ -15,7 +15,7 @@ _MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 def add(one: Any, other: Any) -> SegmentationLoss:
     """Returns `one + other`; the number 0, with which `sum` starts, adds nothing."""
     for part, rest in ((one, other), (other, one)):
-        if isinstance(part, numbers.Number) and part == 0:
+        if isinstance(part, numbers.Real) and not part:
             return rest  # type: ignore[no-any-return]
     for part in (one, other):
         if not isinstance(part, SegmentationLoss):

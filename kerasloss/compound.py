@@ -227,16 +227,11 @@ class Compound(SegmentationLoss):
     def summands(self) -> list[tuple[str, SegmentationLoss, float]]:
         """Returns name, a copy of the loss, and starting weight of every term."""
         weights = self._starting()
-        return [
-            (
-                term,
-                _copy(
-                    loss, [option for option in loss.tunable if f"{term}/{option}" in self._made]
-                ),
-                weights[term],
-            )
-            for term, loss in self.terms.items()
-        ]
+        made = {
+            term: [name for name in part.tunable if f"{term}/{name}" in self._made]
+            for term, part in self._parts().items()
+        }
+        return [(term, _copy(loss, made[term]), weights[term]) for term, loss in self.terms.items()]
 
     def restart(self) -> None:
         """Forgets past values and steps and returns to the starting weights, for a new training."""
@@ -268,11 +263,11 @@ class Compound(SegmentationLoss):
 
     def _parts(self) -> dict[str, Any]:
         """Everything that has options of its own, by the name that `assign` knows it by."""
-        parts: dict[str, Any] = dict(self.terms)
+        parts: dict[str, Any] = {term: loss.tuned() for term, loss in self.terms.items()}
         if self.weighting is not None:
             parts["weighting"] = self.weighting
         if self.auxiliary is not None:
-            parts["auxiliary"] = self.auxiliary
+            parts["auxiliary"] = self.auxiliary.tuned()
         return parts
 
     def _starting(self) -> dict[str, float]:
@@ -331,7 +326,11 @@ class Compound(SegmentationLoss):
 def _copy(part: Any, as_numbers: Collection[str] = ()) -> Any:
     """A copy that shares no options with the original but variables that the user made."""
     copy = type(part).from_config(part.get_config())
-    for option in part.tunable:
-        if _check.is_variable(getattr(part, option)) and option not in as_numbers:
-            setattr(copy, option, getattr(part, option))
+    if isinstance(part, SegmentationLoss):
+        original, tuned = part.tuned(), copy.tuned()
+    else:
+        original, tuned = part, copy
+    for option in original.tunable:
+        if _check.is_variable(getattr(original, option)) and option not in as_numbers:
+            setattr(tuned, option, getattr(original, option))
     return copy

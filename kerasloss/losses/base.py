@@ -61,6 +61,11 @@ class SegmentationLoss(keras.losses.Loss):
         """The arguments for `function`, as they are now."""
         return {option: getattr(self, option) for option in self._option_names}
 
+    # No property: Keras follows attributes when it saves, and this one would lead it in circles.
+    def tuned(self) -> SegmentationLoss:
+        """Returns the loss that has the options in `tunable`: a wrapper gives the one it wraps."""
+        return self
+
     def values(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Returns the loss of every image, shape `(batch,)`, before any reduction."""
         function = type(self).function
