@@ -6,10 +6,13 @@ from kerasloss.compound import Compound
 from kerasloss.losses import *
 from kerasloss.multilabel import Multilabel
 from kerasloss.saving import get, load, save
+from kerasloss.supervision import AtResolution, DeepSupervision
 
 __version__ = "0.1.0"
 __all__ = [
+    "AtResolution",
     "Compound",
+    "DeepSupervision",
     "DynamicWeighting",
     "Multilabel",
     "get",

@@ -72,7 +72,7 @@ def _shared_options(*losses: SegmentationLoss) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for option, values in (
         ("reduction", [_reduction(loss) for loss in losses]),
-        ("dtype", [loss.get_config()["dtype"] for loss in losses]),
+        ("dtype", [loss._given_dtype for loss in losses]),
     ):
         if any(value != values[0] for value in values):
             raise _check.error(

@@ -66,7 +66,7 @@ class Multilabel(SegmentationLoss):
     ) -> None:
         if not isinstance(loss, SegmentationLoss):
             raise _check.error("Multilabel", "an instance of a kerasloss loss", repr(loss))
-        if isinstance(loss, (Compound, Multilabel)):
+        if isinstance(loss, Multilabel) or isinstance(loss.tuned(), Compound):
             raise _check.error(
                 "Multilabel",
                 "a loss of one formula",
