@@ -2,6 +2,7 @@
 
 from kerasloss import losses, ops, weighting
 from kerasloss.callbacks import DynamicWeighting
+from kerasloss.citations import citation
 from kerasloss.compound import Compound
 from kerasloss.losses import *
 from kerasloss.multilabel import Multilabel
@@ -15,6 +16,7 @@ __all__ = [
     "DeepSupervision",
     "DynamicWeighting",
     "Multilabel",
+    "citation",
     "get",
     "load",
     "losses",

@@ -19,7 +19,8 @@ class SegmentationLoss(keras.losses.Loss):
     `kerasloss.Compound` of both. `sum` adds up a list of them.
 
     A subclass for one formula sets `function` to its functional twin and passes its options to
-    `__init__`; see `kerasloss.losses.Dice`. A subclass of another kind overrides `values`.
+    `__init__`; see `kerasloss.losses.Dice`. A subclass of another kind overrides `values`. The
+    class attribute `reference` may hold the BibTeX that `kerasloss.citation` gives.
 
     Args:
         reduction: `"sum_over_batch_size"` (or its synonyms `"mean"`, `"mean_with_sample_weight"`):
