@@ -2,14 +2,21 @@
 
 from kerasloss import losses, ops, weighting
 from kerasloss.callbacks import DynamicWeighting
+from kerasloss.citations import citation
 from kerasloss.compound import Compound
 from kerasloss.losses import *
+from kerasloss.multilabel import Multilabel
 from kerasloss.saving import get, load, save
+from kerasloss.supervision import AtResolution, DeepSupervision
 
 __version__ = "0.1.0"
 __all__ = [
+    "AtResolution",
     "Compound",
+    "DeepSupervision",
     "DynamicWeighting",
+    "Multilabel",
+    "citation",
     "get",
     "load",
     "losses",

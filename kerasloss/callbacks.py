@@ -8,6 +8,7 @@ import keras
 
 from kerasloss import _check
 from kerasloss.compound import Compound
+from kerasloss.losses.base import SegmentationLoss
 from kerasloss.state import CompoundState
 
 
@@ -107,9 +108,10 @@ def _track(model: keras.Model, states: list[CompoundState]) -> None:
 
 def _check_outputs(model: keras.Model, compounds: list[Compound]) -> None:
     """Refuses what would mix up the values of two outputs."""
-    leaves = [leaf for leaf in keras.tree.flatten(model.loss) if isinstance(leaf, Compound)]
+    leaves = _compound_leaves(model.loss)
     outputs = len(getattr(model, "outputs", None) or [])
-    if len(leaves) > len(compounds) or (leaves == [model.loss] and outputs > 1):
+    for_all = not keras.tree.is_nested(model.loss) and outputs > 1
+    if len(leaves) > len(compounds) or for_all:
         raise _check.error(
             "DynamicWeighting", "a compound of its own for every output", "one for several"
         )
@@ -127,10 +129,19 @@ def _check_outputs(model: keras.Model, compounds: list[Compound]) -> None:
 def _compounds_in(loss: Any) -> list[Compound]:
     """Every compound in what was passed to `compile`, each once."""
     found: list[Compound] = []
-    for leaf in keras.tree.flatten(loss):
-        if isinstance(leaf, Compound) and not any(leaf is other for other in found):
+    for leaf in _compound_leaves(loss):
+        if not any(leaf is other for other in found):
             found.append(leaf)
     return found
+
+
+def _compound_leaves(loss: Any) -> list[Compound]:
+    """The compounds in what was passed to `compile`, those inside of a wrapper included."""
+    leaves = [
+        leaf.tuned() if isinstance(leaf, SegmentationLoss) else leaf
+        for leaf in keras.tree.flatten(loss)
+    ]
+    return [leaf for leaf in leaves if isinstance(leaf, Compound)]
 
 
 def _leaf_metrics(model: keras.Model) -> list[Any]:

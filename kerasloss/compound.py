@@ -18,7 +18,7 @@ from kerasloss import _check
 from kerasloss.losses.base import SegmentationLoss, reduce_images
 from kerasloss.ops.pixels import Tensor
 from kerasloss.state import CompoundState
-from kerasloss.terms import check_terms, starting_weights
+from kerasloss.terms import check_terms, copy_part, starting_weights
 from kerasloss.weighting import Weighting
 
 
@@ -87,15 +87,16 @@ class Compound(SegmentationLoss):
         if state:
             raise TypeError(f"`Compound` got unexpected arguments: {', '.join(state)}")
         check_terms(terms, weighting, auxiliary, nested=Compound)
-        self.terms = {term: _copy(loss) for term, loss in terms.items()}
-        self.weighting = None if weighting is None else _copy(weighting)
-        self.auxiliary = None if auxiliary is None else _copy(auxiliary)
+        self.terms = {term: copy_part(loss) for term, loss in terms.items()}
+        self.weighting = None if weighting is None else copy_part(weighting)
+        self.auxiliary = None if auxiliary is None else copy_part(auxiliary)
         settings: dict[str, Any] = {}
         for owner, part in self._parts().items():
             for option in part.tunable:
                 value = getattr(part, option)
                 if value is not None:
                     settings[f"{owner}/{option}"] = value
+        self._made = {name for name, value in settings.items() if not _check.is_variable(value)}
         logged = list(terms)
         if self.auxiliary is not None:
             logged.append(self._auxiliary_name())
@@ -223,6 +224,38 @@ class Compound(SegmentationLoss):
         for variable, value in planned:
             variable.assign(np.asarray(value, "float32"))
 
+    def summands(self) -> list[tuple[str, SegmentationLoss, float]]:
+        """Returns name, a copy of the loss, and starting weight of every term."""
+        weights = self._starting()
+        return [
+            (term, self._part_copy(term, loss), weights[term]) for term, loss in self.terms.items()
+        ]
+
+    def copy(self, prefix: str = "") -> Compound:
+        """Returns a compound of the same terms, options and starting weights, not yet trained.
+
+        Args:
+            prefix: put before its name and those of its terms, so that one model may hold both.
+        """
+        terms = self.summands()
+        options: dict[str, Any] = {}
+        if self.weighting is not None:
+            options["weighting"] = self._part_copy("weighting", self.weighting)
+        if self.auxiliary is not None:
+            auxiliary = self._part_copy("auxiliary", self.auxiliary)
+            auxiliary.name = f"{prefix}{auxiliary.name}"
+            config = self.get_config()
+            options |= {name: config[name] for name in ("auxiliary_scale", "auxiliary_decay")}
+            options["auxiliary"] = auxiliary
+        return Compound(
+            {f"{prefix}{term}": loss for term, loss, _ in terms},
+            weights={f"{prefix}{term}": weight for term, _, weight in terms},
+            reduction=self.reduction,
+            name=f"{prefix}{self.name}",
+            dtype=self._given_dtype,
+            **options,
+        )
+
     def restart(self) -> None:
         """Forgets past values and steps and returns to the starting weights, for a new training."""
         self._state.restart()
@@ -253,12 +286,17 @@ class Compound(SegmentationLoss):
 
     def _parts(self) -> dict[str, Any]:
         """Everything that has options of its own, by the name that `assign` knows it by."""
-        parts: dict[str, Any] = dict(self.terms)
+        parts: dict[str, Any] = {term: loss.tuned() for term, loss in self.terms.items()}
         if self.weighting is not None:
             parts["weighting"] = self.weighting
         if self.auxiliary is not None:
-            parts["auxiliary"] = self.auxiliary
+            parts["auxiliary"] = self.auxiliary.tuned()
         return parts
+
+    def _part_copy(self, owner: str, part: Any) -> Any:
+        """A copy that holds numbers where this compound has put variables of its own."""
+        names = self._parts()[owner].tunable
+        return copy_part(part, [name for name in names if f"{owner}/{name}" in self._made])
 
     def _starting(self) -> dict[str, float]:
         """The starting weight of every term."""
@@ -311,12 +349,3 @@ class Compound(SegmentationLoss):
                 "metrics=[loss.state] to `compile`; in a loop of your own carry "
                 "loss.state.variables through the step.",
             )
-
-
-def _copy(part: Any) -> Any:
-    """A copy that shares no options with the original but variables that the user made."""
-    copy = type(part).from_config(part.get_config())
-    for option in part.tunable:
-        if _check.is_variable(getattr(part, option)):
-            setattr(copy, option, getattr(part, option))
-    return copy

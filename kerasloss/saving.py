@@ -57,9 +57,7 @@ def save(loss: SegmentationLoss, path: str | os.PathLike[str]) -> None:
     """
     if not isinstance(loss, SegmentationLoss):
         raise _check.error("save", "a kerasloss loss", repr(loss))
-    config = keras.saving.serialize_keras_object(loss)
-    # A file describes a loss, not one particular state of one.
-    config["config"].pop("state", None)
+    config = _without_state(keras.saving.serialize_keras_object(loss))
     text = json.dumps({"format": _FORMAT, "version": 1, "loss": config}, indent=2)
     path = Path(path)
     partial = path.with_name(path.name + ".part")
@@ -95,6 +93,15 @@ def load(path: str | os.PathLike[str]) -> SegmentationLoss:
             "It was written by a newer kerasloss: update with `pip install -U kerasloss`.",
         )
     return _from_config(content.get("loss"), str(path))
+
+
+def _without_state(config: dict[str, Any]) -> dict[str, Any]:
+    """A file describes a loss, not one particular state of one; also where a wrapper holds it."""
+    inner = dict(config["config"])
+    inner.pop("state", None)
+    if isinstance(inner.get("loss"), dict):
+        inner["loss"] = _without_state(inner["loss"])
+    return {**config, "config": inner}
 
 
 def _from_config(config: Any, source: str) -> SegmentationLoss:

@@ -1,8 +1,8 @@
-"""What may be a term of a compound, under which name and with which starting weight."""
+"""What may be part of a compound, under which name, with which starting weight; and its copy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from kerasloss import _check
@@ -35,7 +35,7 @@ def check_terms(terms: Any, weighting: Any, auxiliary: Any, *, nested: type) -> 
 
 
 def _check_loss(term: str, loss: Any, nested: type) -> None:
-    if isinstance(loss, nested):
+    if isinstance(loss, SegmentationLoss) and isinstance(loss.tuned(), nested):
         raise _check.error(
             "Compound", f"a plain loss for {term!r}", "a Compound", "Name all terms in one."
         )
@@ -61,3 +61,20 @@ def starting_weights(terms: tuple[str, ...], weights: Any) -> list[float]:
     if not any(weights[term] > 0 for term in terms):
         raise _check.error("Compound", "at least one weight above 0", repr(dict(weights)))
     return [float(weights[term]) for term in terms]
+
+
+def copy_part(part: Any, as_numbers: Collection[str] = ()) -> Any:
+    """A copy of a loss or strategy, sharing with the original only variables that users made.
+
+    Args:
+        part: the loss or strategy.
+        as_numbers: options whose variables are not shared either.
+    """
+    copy = type(part).from_config(part.get_config())
+    original, tuned = part, copy
+    if isinstance(part, SegmentationLoss):
+        original, tuned = part.tuned(), copy.tuned()
+    for option in original.tunable:
+        if _check.is_variable(getattr(original, option)) and option not in as_numbers:
+            setattr(tuned, option, getattr(original, option))
+    return copy

@@ -57,6 +57,7 @@ OTHER_VALUE = {
     "smooth": [0.0, 0.3],
     "pool": ["image", "batch"],
     "kind": ["object", "image"],
+    "iterations": [3],
 }
 COMMON = {"from_logits", "class_weight", "ignore_class", "reduction", "name", "dtype"}
 

@@ -206,3 +206,11 @@ def test_distance_map_deepens_each_object_by_itself():
     weights = abs(gradient[0, :, 0]) * 11 / 2 - 1
     expected = [0, 2 / 3, 1 / 3, 0, 1 / 3, 2 / 3, 0, 1 / 2, 0, 1 / 2, 0]
     np.testing.assert_allclose(weights, expected, atol=1e-5)
+
+
+def test_cl_dice():
+    """A 2x2 object is its own skeleton: its topology sensitivity is (3 + 1) / (4 + 1)."""
+    check(kerasloss.cl_dice(*A, alpha=1.0), [0.134121])
+    check(kerasloss.cl_dice(*A, alpha=0.0), [1 - 7 / 9.7])
+    check(kerasloss.cl_dice(*A), [(0.134121 + 1 - 7 / 9.7) / 2])
+    check(kerasloss.cl_dice(*A_SOFTMAX, alpha=1.0, class_weight=(0, 1)), [0.134121])

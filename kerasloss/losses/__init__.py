@@ -10,6 +10,7 @@ from kerasloss.losses import (
     hardest,
     polynomial,
     region,
+    topology,
     unified,
 )
 from kerasloss.losses.asymmetry import *
@@ -22,6 +23,7 @@ from kerasloss.losses.focusing import *
 from kerasloss.losses.hardest import *
 from kerasloss.losses.polynomial import *
 from kerasloss.losses.region import *
+from kerasloss.losses.topology import *
 from kerasloss.losses.unified import *
 
 __all__ = ["SegmentationLoss"]
@@ -34,4 +36,5 @@ __all__ += focusing.__all__
 __all__ += hardest.__all__
 __all__ += polynomial.__all__
 __all__ += region.__all__
+__all__ += topology.__all__
 __all__ += unified.__all__

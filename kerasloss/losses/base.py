@@ -15,8 +15,12 @@ from kerasloss.ops.pixels import Pixels, Tensor, accumulation_dtype, image_weigh
 class SegmentationLoss(keras.losses.Loss):
     """Base class of the losses: one value an image, pixel weights inside the sums.
 
+    Losses can be added and multiplied by positive numbers: `0.5 * Dice() + Focal()` is a
+    `kerasloss.Compound` of both. `sum` adds up a list of them.
+
     A subclass for one formula sets `function` to its functional twin and passes its options to
-    `__init__`; see `kerasloss.losses.Dice`. A subclass of another kind overrides `values`.
+    `__init__`; see `kerasloss.losses.Dice`. A subclass of another kind overrides `values`. The
+    class attribute `reference` may hold the BibTeX that `kerasloss.citation` gives.
 
     Args:
         reduction: `"sum_over_batch_size"` (or its synonyms `"mean"`, `"mean_with_sample_weight"`):
@@ -32,6 +36,8 @@ class SegmentationLoss(keras.losses.Loss):
     function: ClassVar[Callable[..., Tensor] | None] = None
     tunable: ClassVar[tuple[str, ...]] = ()
     reference: ClassVar[str] = ""
+    # Makes NumPy's numbers leave `number * loss` to the loss.
+    __array_ufunc__ = None
 
     def __init__(
         self,
@@ -55,6 +61,11 @@ class SegmentationLoss(keras.losses.Loss):
     def options(self) -> dict[str, Any]:
         """The arguments for `function`, as they are now."""
         return {option: getattr(self, option) for option in self._option_names}
+
+    # No property: Keras follows attributes when it saves, and this one would lead it in circles.
+    def tuned(self) -> SegmentationLoss:
+        """Returns the loss that has the options in `tunable`: a wrapper gives the one it wraps."""
+        return self
 
     def values(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Returns the loss of every image, shape `(batch,)`, before any reduction."""
@@ -84,6 +95,25 @@ class SegmentationLoss(keras.losses.Loss):
             type(self).__name__, y_true, y_pred, sample_weight, ignore_class=ignore_class
         )
         return image_weight(sample_weight, pixels)
+
+    # A sum is a compound, and that is built on this class: hence the imports when it is asked for.
+
+    def __add__(self, other: Any) -> SegmentationLoss:
+        from kerasloss import algebra
+
+        return algebra.add(self, other)
+
+    def __radd__(self, other: Any) -> SegmentationLoss:
+        from kerasloss import algebra
+
+        return algebra.add(other, self)
+
+    def __mul__(self, factor: Any) -> SegmentationLoss:
+        from kerasloss import algebra
+
+        return algebra.multiply(self, factor)
+
+    __rmul__ = __mul__
 
     def get_config(self) -> dict[str, Any]:
         options: dict[str, Any] = {

@@ -13,4 +13,5 @@ from oracle.boundary import *
 from oracle.core import reduce as reduce
 from oracle.distribution import *
 from oracle.region import *
+from oracle.topology import *
 from oracle.unified import *
