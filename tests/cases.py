@@ -48,6 +48,8 @@ OTHER_VALUE = {
     "smooth": [0.0, 0.3],
     "pool": ["image", "batch"],
     "kind": ["object", "image"],
+    "squared": [True],
+    "soft_labels": [True],
 }
 COMMON = {"from_logits", "class_weight", "ignore_class", "reduction", "name", "dtype"}
 

@@ -1,18 +1,34 @@
 """The losses, one file a family; a new loss touches its family's file alone."""
 
-from kerasloss.losses import balanced, boundary, bounded, distribution, focusing, region
+from kerasloss.losses import (
+    balanced,
+    boundary,
+    bounded,
+    correlation,
+    curved,
+    distribution,
+    focusing,
+    jaccard,
+    region,
+)
 from kerasloss.losses.balanced import *
 from kerasloss.losses.base import SegmentationLoss
 from kerasloss.losses.boundary import *
 from kerasloss.losses.bounded import *
+from kerasloss.losses.correlation import *
+from kerasloss.losses.curved import *
 from kerasloss.losses.distribution import *
 from kerasloss.losses.focusing import *
+from kerasloss.losses.jaccard import *
 from kerasloss.losses.region import *
 
 __all__ = ["SegmentationLoss"]
 __all__ += balanced.__all__
 __all__ += boundary.__all__
 __all__ += bounded.__all__
+__all__ += correlation.__all__
+__all__ += curved.__all__
 __all__ += distribution.__all__
 __all__ += focusing.__all__
+__all__ += jaccard.__all__
 __all__ += region.__all__

@@ -32,6 +32,9 @@ class SegmentationLoss(keras.losses.Loss):
     function: ClassVar[Callable[..., Tensor] | None] = None
     tunable: ClassVar[tuple[str, ...]] = ()
     reference: ClassVar[str] = ""
+    # Whether one channel of logits is judged by its margin: then it is not the same loss as that of
+    # the probabilities.
+    margin: ClassVar[bool] = False
 
     def __init__(
         self,
