@@ -43,12 +43,13 @@ def soft_counts(pixels: Pixels, pool: Pool, *, every_class: bool, form: Form = "
     else:
         predicted, positive = total(probability), total(target)
         if form == "absolute":
-            # Not the sum of minima, whose gradient at p = y each backend defines differently.
-            difference = total(ops.abs(probability - target))
+            # Not by minimum and maximum: each backend has its own gradient for them at p = y.
+            difference, excess = total(ops.abs(probability - target)), predicted - positive
             hit = 0.5 * (predicted + positive - difference)
+            false_alarm, miss = 0.5 * (difference + excess), 0.5 * (difference - excess)
         else:
             hit = total(target * probability)
-        false_alarm, miss = predicted - hit, positive - hit
+            false_alarm, miss = predicted - hit, positive - hit
     if not every_class or pixels.channels > 1:
         return Counts(hit, false_alarm, miss)
     # The background's errors are those of the foreground, the other way round.
@@ -65,8 +66,11 @@ def soft_counts(pixels: Pixels, pool: Pool, *, every_class: bool, form: Form = "
 
 
 def pixel_count(pixels: Pixels, pool: Pool) -> Tensor:
-    """Number of pixels that are summed over, as their weights count; `(batch or 1, 1)`."""
-    return _summation(pixels, pool)(ops.ones_like(pixels.pred[..., :1]))
+    """Number of pixels that are summed over, as their weights count; `(batch or 1, 1)` or `()`."""
+    if pixels.weight is not None:
+        return _summation(pixels, pool)(ops.ones_like(pixels.weight))
+    lengths = ops.shape(pixels.pred)[:-1] if pool == "batch" else ops.shape(pixels.pred)[1:-1]
+    return ops.cast(ops.prod(ops.stack(lengths)), pixels.dtype)
 
 
 def pixel_weight(pixels: Pixels, pool: Pool) -> Tensor | None:
