@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from backend_tools import array, grad, value_and_grad
+from backend_tools import array, grad, jit, value_and_grad
 from cases import Case
 from keras import ops
 
@@ -136,6 +136,24 @@ def test_log_cosh_dice_keeps_its_digits_near_zero():
     np.testing.assert_allclose(value, x**2 / 2, rtol=1e-3)
     dice = gradient(kerasloss.dice, y_true, y_pred, smooth=0.0)
     np.testing.assert_allclose(slope, np.tanh(x) * dice, rtol=1e-3)
+
+
+@pytest.mark.parametrize("loss", [kerasloss.cb_dice, kerasloss.generalized_dice], ids=name)
+def test_absent_background_has_no_size(loss):
+    """A rounding error in its place would be the rarest class, and decide everything."""
+    rng = np.random.default_rng(69)
+    y_true = np.ones((1, 64, 64), "float32")
+    y_pred = rng.random((1, 64, 64, 1), "float32")
+    weight = rng.random((1, 64, 64), "float32")
+    data = [ops.convert_to_tensor(item) for item in (y_true, y_pred, weight)]
+    compiled = jit(lambda y, p, w: loss(y, p, sample_weight=w, smooth=0.0))
+    weight, p = weight.astype("float64"), y_pred[..., 0].astype("float64")
+    hit, miss = (weight * p).sum(), (weight * (1 - p)).sum()
+    if loss is kerasloss.cb_dice:
+        expected = miss / (2 * hit + miss)  # of the foreground alone
+    else:
+        expected = 2 * miss / (2 * hit + 2 * miss)  # the absent background is as rare
+    check(compiled(*data), [expected])
 
 
 # ---- GeneralizedDice ----------------------------------------------------------------------------

@@ -37,29 +37,35 @@ def soft_counts(pixels: Pixels, pool: Pool, *, every_class: bool, form: Form = "
     """
     target, probability = pixels.target, pixels.probability()
     total = _summation(pixels, pool)
+    both_classes = every_class and pixels.channels == 1
     if form == "squared":
         hit = total(target * probability)
         false_alarm = miss = 0.5 * total(ops.square(probability - target))
+        if both_classes:
+            rejection = total((1.0 - target) * (1.0 - probability))
+    elif form == "absolute":
+        # Not by minimum and maximum: each backend has its own gradient for them at p = y.
+        distance = ops.abs(probability - target)
+        predicted, positive, difference = total(probability), total(target), total(distance)
+        hit = 0.5 * (predicted + positive - difference)
+        false_alarm = 0.5 * (difference + (predicted - positive))
+        miss = 0.5 * (difference - (predicted - positive))
+        if both_classes:
+            rejection = total(1.0 - 0.5 * (probability + target + distance))
     else:
-        predicted, positive = total(probability), total(target)
-        if form == "absolute":
-            # Not by minimum and maximum: each backend has its own gradient for them at p = y.
-            difference, excess = total(ops.abs(probability - target)), predicted - positive
-            hit = 0.5 * (predicted + positive - difference)
-            false_alarm, miss = 0.5 * (difference + excess), 0.5 * (difference - excess)
+        hit = total(target * probability)
+        miss = total(target) - hit
+        if both_classes:
+            # From sums of zeros where there is no background: it must not seem to have a size.
+            rejection = total((1.0 - target) * (1.0 - probability))
+            false_alarm = total(1.0 - target) - rejection
         else:
-            hit = total(target * probability)
-            false_alarm, miss = predicted - hit, positive - hit
-    if not every_class or pixels.channels > 1:
+            false_alarm = total(probability) - hit
+    if not both_classes:
         return Counts(hit, false_alarm, miss)
     # The background's errors are those of the foreground, the other way round.
-    if form == "absolute":
-        larger = 0.5 * (probability + target + ops.abs(probability - target))
-        background_hit = total(1.0 - larger)
-    else:
-        background_hit = total((1.0 - target) * (1.0 - probability))
     return Counts(
-        ops.concatenate([background_hit, hit], axis=-1),
+        ops.concatenate([rejection, hit], axis=-1),
         ops.concatenate([miss, false_alarm], axis=-1),
         ops.concatenate([false_alarm, miss], axis=-1),
     )
