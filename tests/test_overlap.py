@@ -289,6 +289,13 @@ def test_lovasz_of_an_absent_class():
     np.testing.assert_array_equal(slope[0, :, 0], [0, 0, 1])
 
 
+def test_lovasz_of_a_pixel_without_error():
+    """No slope there, on every backend."""
+    y_true, y_pred = np.array([[1, 1, 0]], "float32"), np.array([[[1.0], [0.5], [0.0]]], "float32")
+    slope = gradient(kerasloss.lovasz, y_true, y_pred)
+    np.testing.assert_allclose(slope[0, :, 0], [0, -1 / 2, 0], atol=1e-7)
+
+
 def test_lovasz_of_equal_errors():
     """In order of the pixels, on every backend; the sum does not depend on it."""
     y_true = np.array([[1, 1, 0, 0]], "float32")

@@ -26,7 +26,9 @@ def _power(loss: Tensor, gamma: Any) -> Tensor:
 
 def _log_cosh(loss: Tensor) -> Tensor:
     """`log(cosh(loss))` to full precision near 0; `loss` is at most 1, so nothing overflows."""
-    return 0.5 * ops.log1p(ops.square(ops.sinh(loss)))
+    grown = ops.expm1(loss)
+    sinh = 0.5 * (grown + grown / (1.0 + grown))  # ops.sinh on JAX leaves float64 for float32
+    return 0.5 * ops.log1p(ops.square(sinh))
 
 
 def focal_tversky(

@@ -11,7 +11,7 @@ from kerasloss import _check
 from kerasloss.losses.base import SegmentationLoss, class_factors
 from kerasloss.losses.overlap import overlap_loss
 from kerasloss.ops.counts import Pool, per_image, pixel_weight
-from kerasloss.ops.pixels import Pixels, Tensor, divide, prepare
+from kerasloss.ops.pixels import Pixels, Tensor, divide, magnitude, prepare
 
 __all__ = ["JaccardDistance", "Lovasz", "jaccard_distance", "lovasz"]
 
@@ -20,7 +20,7 @@ def _errors(pixels: Pixels) -> Tensor:
     """How wrong each pixel is, >= 0, in every channel."""
     if pixels.channels == 1 and pixels.from_logits:
         return ops.relu(1.0 - pixels.pred * (2.0 * pixels.target - 1.0))
-    return ops.abs(pixels.target - pixels.probability())
+    return magnitude(pixels.target - pixels.probability())
 
 
 def _lovasz_extension(errors: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:

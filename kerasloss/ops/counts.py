@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from keras import ops
 
-from kerasloss.ops.pixels import Pixels, Tensor
+from kerasloss.ops.pixels import Pixels, Tensor, magnitude
 
 Pool = Literal["image", "batch"]
 Form = Literal["product", "absolute", "squared"]
@@ -45,7 +45,7 @@ def soft_counts(pixels: Pixels, pool: Pool, *, every_class: bool, form: Form = "
             rejection = total((1.0 - target) * (1.0 - probability))
     elif form == "absolute":
         # Not by minimum and maximum: each backend has its own gradient for them at p = y.
-        distance = ops.abs(probability - target)
+        distance = magnitude(probability - target)
         predicted, positive, difference = total(probability), total(target), total(distance)
         hit = 0.5 * (predicted + positive - difference)
         false_alarm = 0.5 * (difference + (predicted - positive))
