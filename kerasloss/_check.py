@@ -104,7 +104,7 @@ def options(owner: str, values: dict[str, Any]) -> None:
             number(owner, name, value, minimum=0.0, maximum=1.0)
         elif name == "pool":
             choice(owner, name, value, ("image", "batch"))
-        elif name == "from_logits":
+        elif name in ("from_logits", "squared", "soft_labels"):
             boolean(owner, name, value)
         elif name == "class_weight":
             class_weight(owner, value)

@@ -58,6 +58,8 @@ OTHER_VALUE = {
     "pool": ["image", "batch"],
     "kind": ["object", "image"],
     "iterations": [3],
+    "squared": [True],
+    "soft_labels": [True],
 }
 COMMON = {"from_logits", "class_weight", "ignore_class", "reduction", "name", "dtype"}
 

@@ -121,8 +121,11 @@ def test_pool(loss, case, pool):
     assert (first == second) == (pool == "batch")
 
 
-@every_loss
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("loss", "channels"),
+    [(loss, channels) for loss in LOSSES for channels in (1, 3) if channels > 1 or not loss.margin],
+    ids=lambda item: getattr(item, "__name__", str(item)),
+)
 def test_logits_are_probabilities(loss, channels):
     y_true, z, _ = Case(channels, options=cases.LOGITS).data(seed=3)
     p = cases.probabilities(z.astype("float64")).astype("float32")

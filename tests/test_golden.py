@@ -71,6 +71,72 @@ def test_tversky_contains_dice_and_iou():
     check(whole, array(kerasloss.iou(y_true, y_pred)))
 
 
+def test_squared():
+    # sum p^2 = 2.3 on the object and .305 beside it; sum (p - y)^2 = .3 + .305
+    squares = 2.3 + 0.305
+    check(kerasloss.dice(*A, smooth=0, squared=True), [1 - 6 / (squares + 4)])
+    check(kerasloss.dice(*A, smooth=0, squared=True), [0.605 / 6.605])
+    check(kerasloss.dice(*A, smooth=1, squared=True), [0.605 / 7.605])
+    check(kerasloss.iou(*A, smooth=0, squared=True), [1 - 3 / (squares + 4 - 3)])
+
+
+def test_jaccard_distance():
+    check(kerasloss.jaccard_distance(*A, smooth=0), [0.167822])  # Yuan
+    check(kerasloss.jaccard_distance(*A, smooth=1), [1 - 4 / (2.605 + 4 - 3 + 1)])
+    check(kerasloss.jaccard_distance(*B, smooth=1), [0.16 / 1.16])
+
+
+def test_soft_labels():
+    # y = .6 where p = .8 .7 .9 .6 and .1 beside: |p - y| sums to .6 on the object
+    target = np.where(A_TRUE == 1, 0.6, 0.1)
+    beside = abs(A_PRED - 0.1)[A_TRUE == 0].sum()
+    error, total = 0.6 + beside, 4.7 + 2.4 + 1.2
+    options = {"smooth": 0, "soft_labels": True}
+    check(kerasloss.dice(target[None], A[1], **options), [error / total])
+    check(kerasloss.iou(target[None], A[1], **options), [error / ((total + error) / 2)])
+
+
+def test_focal_tversky():
+    check(kerasloss.focal_tversky(*A, smooth=0), [0.392534])  # .287411 ^ .75
+    check(kerasloss.focal_tversky(*A, gamma=2.0, smooth=0), [0.287411**2])
+
+
+def test_log_cosh_dice():
+    check(kerasloss.log_cosh_dice(*A, smooth=0), [0.047403])
+    check(kerasloss.log_cosh_dice(*A, smooth=0), [np.log(np.cosh(0.310345))])
+
+
+def test_generalized_dice():
+    # Weights 1/4^2 and 1/12^2: 1 - 2 (3/16 + 10.3/144) / (8.7/16 + 23.3/144)
+    check(kerasloss.generalized_dice(*A), [0.265748])
+    check(kerasloss.generalized_dice(*A_SOFTMAX), [0.265748])
+    check(kerasloss.generalized_dice(*B), [0.1])  # the share of false positives
+
+
+def test_mcc():
+    correlation = (TP * 10.3 - FP * FN) / np.sqrt((TP + FP) * (TP + FN) * (10.3 + FP) * (10.3 + FN))
+    check(kerasloss.mcc(*A, smooth=0), [1 - correlation])
+    check(kerasloss.mcc(*A, smooth=0), [0.421672])  # 1 - 29.2 / 50.4904
+    check(kerasloss.mcc(*A_SOFTMAX, smooth=0), [0.421672])
+    # B with one pixel more in TP and in TN: TP 1, FP 1.6, FN 0, TN 15.4
+    check(kerasloss.mcc(*B, smooth=1), [1 - 15.4 / np.sqrt(2.6 * 1.0 * 17.0 * 15.4)])
+
+
+def test_lovasz():
+    check(kerasloss.lovasz(*A), [0.273889])
+    check(kerasloss.lovasz(*A_SOFTMAX), [0.225047])  # the mean of background and foreground
+    check(kerasloss.lovasz(*A, class_weight=(1.0, 1.0)), [0.225047])
+    check(kerasloss.lovasz(*B), [0.1])  # nothing to find: the largest error
+
+
+def test_lovasz_hinge():
+    def logit(p):
+        return np.log(p / (1 - p))
+
+    check(kerasloss.lovasz(A[0], logit(A[1]), from_logits=True), [0.202079])
+    check(kerasloss.lovasz(B[0], logit(B[1]), from_logits=True), [0.0])  # a margin of 1.2 + 1
+
+
 def test_cross_entropy():
     check(kerasloss.cross_entropy(*A), [0.192165])
     check(kerasloss.cross_entropy(*A), [ENTROPY.mean()])

@@ -5,9 +5,12 @@ from kerasloss.losses import (
     balanced,
     boundary,
     bounded,
+    correlation,
+    curved,
     distribution,
     focusing,
     hardest,
+    jaccard,
     polynomial,
     region,
     topology,
@@ -18,9 +21,12 @@ from kerasloss.losses.balanced import *
 from kerasloss.losses.base import SegmentationLoss
 from kerasloss.losses.boundary import *
 from kerasloss.losses.bounded import *
+from kerasloss.losses.correlation import *
+from kerasloss.losses.curved import *
 from kerasloss.losses.distribution import *
 from kerasloss.losses.focusing import *
 from kerasloss.losses.hardest import *
+from kerasloss.losses.jaccard import *
 from kerasloss.losses.polynomial import *
 from kerasloss.losses.region import *
 from kerasloss.losses.topology import *
@@ -31,9 +37,12 @@ __all__ += asymmetry.__all__
 __all__ += balanced.__all__
 __all__ += boundary.__all__
 __all__ += bounded.__all__
+__all__ += correlation.__all__
+__all__ += curved.__all__
 __all__ += distribution.__all__
 __all__ += focusing.__all__
 __all__ += hardest.__all__
+__all__ += jaccard.__all__
 __all__ += polynomial.__all__
 __all__ += region.__all__
 __all__ += topology.__all__

@@ -8,11 +8,22 @@ from keras import ops
 from keras.saving import register_keras_serializable
 
 from kerasloss import _check
-from kerasloss.losses.base import SegmentationLoss
+from kerasloss.losses.base import SegmentationLoss, scaled
 from kerasloss.ops.counts import Pool, per_image, soft_counts
 from kerasloss.ops.pixels import Tensor, divide, prepare
 
-__all__ = ["CBDice", "cb_dice"]
+__all__ = ["CBDice", "GeneralizedDice", "cb_dice", "generalized_dice"]
+
+
+def _rarity(positive: Tensor, factors: Tensor) -> Tensor:
+    """`1 / positive ** 2` in units of the rarest class that counts; an absent class is as rare.
+
+    In these units no weight overflows, however small a class is.
+    """
+    counted = ops.logical_and(positive > 0, factors > 0)
+    largest = ops.max(positive, axis=-1, keepdims=True)
+    rarest = ops.min(ops.where(counted, positive, largest), axis=-1, keepdims=True)
+    return ops.square(ops.where(counted, rarest / ops.where(counted, positive, 1.0), 1.0))
 
 
 def cb_dice(
@@ -41,6 +52,36 @@ def cb_dice(
     error = false_alarm + miss
     loss = divide(error, 2.0 * hit + error + ops.cast(smooth, hit.dtype))
     return per_image(ops.sum(ops.stop_gradient(weight) * loss, axis=-1), pixels)
+
+
+def generalized_dice(
+    y_true: Tensor,
+    y_pred: Tensor,
+    *,
+    sample_weight: Tensor | None = None,
+    smooth: Any = 1e-6,
+    pool: Pool = "image",
+    from_logits: bool = False,
+    class_weight: Any = None,
+    ignore_class: int | None = None,
+) -> Tensor:
+    """Functional twin of `kerasloss.GeneralizedDice`: one value an image, shape `(batch,)`."""
+    _check.options("generalized_dice", {"smooth": smooth, "pool": pool})
+    pixels = prepare(
+        "generalized_dice",
+        y_true,
+        y_pred,
+        sample_weight,
+        from_logits=from_logits,
+        ignore_class=ignore_class,
+    )
+    _check.class_weight("generalized_dice", class_weight, pixels.num_classes)
+    hit, false_alarm, miss = soft_counts(pixels, pool, every_class=True)
+    factors = ops.cast(scaled(class_weight or [1.0] * pixels.num_classes), hit.dtype)
+    weight = ops.stop_gradient(factors * _rarity(hit + miss, factors))
+    error = false_alarm + miss
+    whole = ops.sum(weight * (2.0 * hit + error), axis=-1) + ops.cast(smooth, hit.dtype)
+    return per_image(divide(ops.sum(weight * error, axis=-1), whole), pixels)
 
 
 @register_keras_serializable("kerasloss")
@@ -94,6 +135,78 @@ class CBDice(SegmentationLoss):
         *,
         smooth: Any = 1e-6,
         pool: Pool = "batch",
+        from_logits: bool = False,
+        class_weight: Any = None,
+        ignore_class: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            smooth=smooth,
+            pool=pool,
+            from_logits=from_logits,
+            class_weight=class_weight,
+            ignore_class=ignore_class,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
+
+
+@register_keras_serializable("kerasloss")
+class GeneralizedDice(SegmentationLoss):
+    """Generalized Dice: one ratio for all classes, in which rare classes weigh as much as common.
+
+    Use it for several classes of very different size. Unlike a mean over classes, classes share one
+    denominator, so that an absent class cannot dominate. One sigmoid channel counts as two classes,
+    background and foreground.
+
+    Formula, with the counts of `Dice`:
+
+    ```python
+    w_c = 1 / (TP_c + FN_c) ** 2                 (in units of that of the rarest class)
+    loss = 1 - (2 sum over classes of w_c TP_c + smooth) /
+        (sum over classes of w_c (2 TP_c + FP_c + FN_c) + smooth)
+    ```
+
+    Edge cases: an absent class has the weight of the rarest one that is there. So an image of
+    background alone costs the share of its false positives, with a gradient that does not fade, and
+    a perfect prediction costs 0.
+
+    Args:
+        smooth: added to numerator and denominator, in pixels of the rarest class; a number >= 0 or
+            a scalar `keras.Variable`.
+        pool: as in `Dice`.
+        from_logits: as in `Dice`.
+        class_weight: one number >= 0 a class, on top of the balancing; 0 leaves a class out. For
+            one sigmoid channel two numbers (background, foreground).
+        ignore_class: as in `Dice`.
+        reduction: as in `kerasloss.losses.SegmentationLoss`.
+        name: as in `keras.losses.Loss`.
+        dtype: as in `keras.losses.Loss`.
+
+    Example:
+
+    >>> y_true = np.array([[[[1.0], [0.0], [0.0], [0.0]]]])
+    >>> y_pred = np.array([[[[0.5], [0.0], [0.0], [0.0]]]])
+    >>> round(float(kerasloss.GeneralizedDice()(y_true, y_pred)), 4)  # (.5 + .5/9) / (1.5 + 6.5/9)
+    0.25
+
+    Reference:
+        Sudre, Li, Vercauteren, Ourselin, Cardoso (2017), Generalised Dice overlap as a deep
+        learning loss function for highly unbalanced segmentations, DLMIA.
+        https://arxiv.org/abs/1707.03237
+    """
+
+    function = staticmethod(generalized_dice)
+    tunable = ("smooth",)
+
+    def __init__(
+        self,
+        *,
+        smooth: Any = 1e-6,
+        pool: Pool = "image",
         from_logits: bool = False,
         class_weight: Any = None,
         ignore_class: int | None = None,

@@ -38,6 +38,9 @@ class SegmentationLoss(keras.losses.Loss):
     reference: ClassVar[str] = ""
     # Makes NumPy's numbers leave `number * loss` to the loss.
     __array_ufunc__ = None
+    # Whether one channel of logits is judged by its margin: then it is not the same loss as that of
+    # the probabilities.
+    margin: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras import ops
 from keras.saving import register_keras_serializable
 
 from kerasloss import _check
-from kerasloss.losses.base import SegmentationLoss, class_mean
-from kerasloss.ops.counts import Pool, per_image, soft_counts
-from kerasloss.ops.pixels import Pixels, Tensor, divide, prepare
+from kerasloss.losses.base import SegmentationLoss
+from kerasloss.losses.overlap import count_form, overlap_loss
+from kerasloss.ops.counts import Pool
+from kerasloss.ops.pixels import Tensor, prepare
 
 __all__ = ["Dice", "IoU", "Tversky", "dice", "iou", "tversky"]
-
-
-def _tversky(
-    owner: str, pixels: Pixels, pool: Pool, class_weight: Any, alpha: Any, beta: Any, smooth: Any
-) -> Tensor:
-    """1 - (TP + s) / (TP + alpha FP + beta FN + s), of which Dice and IoU are special cases."""
-    hit, false_alarm, miss = soft_counts(pixels, pool, every_class=class_weight is not None)
-    alpha, beta, smooth = (ops.cast(value, hit.dtype) for value in (alpha, beta, smooth))
-    # The error over the whole, not 1 - index: no cancellation where the index is close to 1.
-    error = alpha * false_alarm + beta * miss
-    loss = divide(error, hit + error + smooth)
-    return per_image(class_mean(loss, class_weight, owner), pixels)
 
 
 def tversky(
@@ -36,17 +24,29 @@ def tversky(
     beta: Any = 0.7,
     smooth: Any = 1.0,
     pool: Pool = "image",
+    soft_labels: bool = False,
     from_logits: bool = False,
     class_weight: Any = None,
     ignore_class: int | None = None,
 ) -> Tensor:
     """Functional twin of `kerasloss.Tversky`: one value an image, shape `(batch,)`."""
     _check.number("tversky", "alpha", alpha, minimum=0.0)
-    _check.options("tversky", {"beta": beta, "smooth": smooth, "pool": pool})
+    _check.options(
+        "tversky", {"beta": beta, "smooth": smooth, "pool": pool, "soft_labels": soft_labels}
+    )
     pixels = prepare(
         "tversky", y_true, y_pred, sample_weight, from_logits=from_logits, ignore_class=ignore_class
     )
-    return _tversky("tversky", pixels, pool, class_weight, alpha, beta, smooth)
+    return overlap_loss(
+        "tversky",
+        pixels,
+        pool,
+        class_weight,
+        alpha=alpha,
+        beta=beta,
+        smooth=smooth,
+        form=count_form(soft_labels=soft_labels),
+    )
 
 
 def iou(
@@ -56,16 +56,29 @@ def iou(
     sample_weight: Tensor | None = None,
     smooth: Any = 1.0,
     pool: Pool = "image",
+    squared: bool = False,
+    soft_labels: bool = False,
     from_logits: bool = False,
     class_weight: Any = None,
     ignore_class: int | None = None,
 ) -> Tensor:
     """Functional twin of `kerasloss.IoU`: one value an image, shape `(batch,)`."""
-    _check.options("iou", {"smooth": smooth, "pool": pool})
+    _check.options(
+        "iou", {"smooth": smooth, "pool": pool, "squared": squared, "soft_labels": soft_labels}
+    )
     pixels = prepare(
         "iou", y_true, y_pred, sample_weight, from_logits=from_logits, ignore_class=ignore_class
     )
-    return _tversky("iou", pixels, pool, class_weight, 1.0, 1.0, smooth)
+    return overlap_loss(
+        "iou",
+        pixels,
+        pool,
+        class_weight,
+        alpha=1.0,
+        beta=1.0,
+        smooth=smooth,
+        form=count_form(squared=squared, soft_labels=soft_labels),
+    )
 
 
 def dice(
@@ -75,16 +88,29 @@ def dice(
     sample_weight: Tensor | None = None,
     smooth: Any = 1.0,
     pool: Pool = "image",
+    squared: bool = False,
+    soft_labels: bool = False,
     from_logits: bool = False,
     class_weight: Any = None,
     ignore_class: int | None = None,
 ) -> Tensor:
     """Functional twin of `kerasloss.Dice`: one value an image, shape `(batch,)`."""
-    _check.options("dice", {"smooth": smooth, "pool": pool})
+    _check.options(
+        "dice", {"smooth": smooth, "pool": pool, "squared": squared, "soft_labels": soft_labels}
+    )
     pixels = prepare(
         "dice", y_true, y_pred, sample_weight, from_logits=from_logits, ignore_class=ignore_class
     )
-    return _tversky("dice", pixels, pool, class_weight, 0.5, 0.5, 0.5 * smooth)
+    return overlap_loss(
+        "dice",
+        pixels,
+        pool,
+        class_weight,
+        alpha=0.5,
+        beta=0.5,
+        smooth=0.5 * smooth,
+        form=count_form(squared=squared, soft_labels=soft_labels),
+    )
 
 
 @register_keras_serializable("kerasloss")
@@ -107,6 +133,11 @@ class Dice(SegmentationLoss):
         smooth: added to numerator and denominator, in pixels; a number >= 0 or a scalar
             `keras.Variable`.
         pool: `"image"` takes the ratio in every image, `"batch"` over all pixels of the batch.
+        squared: whether the denominator holds squares, `sum(p^2) + sum(y^2) + smooth`, as in V-Net:
+            the loss is then 0 for `p = y` alone, and its gradient fades on the way there.
+        soft_labels: whether `TP = (sum(p) + sum(y) - sum(|p - y|)) / 2`, so that a prediction equal
+            to a soft target costs 0. The same for hard labels. Squared sums do that by themselves:
+            there it changes nothing.
         from_logits: whether `y_pred` holds logits; otherwise probabilities.
         class_weight: one number >= 0 a class; the weighted mean over the classes is divided by
             their sum, and 0 leaves a class out. For one sigmoid channel two numbers (background,
@@ -125,6 +156,8 @@ class Dice(SegmentationLoss):
 
     Reference:
         Milletari, Navab, Ahmadi (2016), V-Net, 3DV. https://arxiv.org/abs/1606.04797
+        Soft labels: Wang, Popordanoska, Bertels, Lemmens, Blaschko (2023), Dice semimetric losses,
+        MICCAI. https://arxiv.org/abs/2303.16296
     """
 
     function = staticmethod(dice)
@@ -135,6 +168,8 @@ class Dice(SegmentationLoss):
         *,
         smooth: Any = 1.0,
         pool: Pool = "image",
+        squared: bool = False,
+        soft_labels: bool = False,
         from_logits: bool = False,
         class_weight: Any = None,
         ignore_class: int | None = None,
@@ -145,6 +180,8 @@ class Dice(SegmentationLoss):
         super().__init__(
             smooth=smooth,
             pool=pool,
+            squared=squared,
+            soft_labels=soft_labels,
             from_logits=from_logits,
             class_weight=class_weight,
             ignore_class=ignore_class,
@@ -172,6 +209,9 @@ class IoU(SegmentationLoss):
     Args:
         smooth: as in `Dice`.
         pool: as in `Dice`.
+        squared: whether the denominator holds squares, `sum(p^2) + sum(y^2) - TP + smooth`; this is
+            `JaccardDistance`.
+        soft_labels: as in `Dice`.
         from_logits: as in `Dice`.
         class_weight: as in `Dice`.
         ignore_class: as in `Dice`.
@@ -189,6 +229,8 @@ class IoU(SegmentationLoss):
     Reference:
         Rahman, Wang (2016), Optimizing intersection-over-union in deep neural networks for image
         segmentation, ISVC; van Beers, Lindstrom, Okafor, Wiering (2019), ICPRAM.
+        Soft labels: Wang, Ning, Blaschko (2023), Jaccard metric losses, NeurIPS.
+        https://arxiv.org/abs/2302.05666
     """
 
     function = staticmethod(iou)
@@ -199,6 +241,8 @@ class IoU(SegmentationLoss):
         *,
         smooth: Any = 1.0,
         pool: Pool = "image",
+        squared: bool = False,
+        soft_labels: bool = False,
         from_logits: bool = False,
         class_weight: Any = None,
         ignore_class: int | None = None,
@@ -209,6 +253,8 @@ class IoU(SegmentationLoss):
         super().__init__(
             smooth=smooth,
             pool=pool,
+            squared=squared,
+            soft_labels=soft_labels,
             from_logits=from_logits,
             class_weight=class_weight,
             ignore_class=ignore_class,
@@ -242,6 +288,8 @@ class Tversky(SegmentationLoss):
         beta: weight of false negatives, >= 0; a number or a scalar `keras.Variable`.
         smooth: as in `Dice`.
         pool: as in `Dice`.
+        soft_labels: as in `Dice`. (No `squared`: a squared difference is neither a false positive
+            nor a false negative, so `alpha` and `beta` would have nothing to weigh.)
         from_logits: as in `Dice`.
         class_weight: as in `Dice`.
         ignore_class: as in `Dice`.
@@ -271,6 +319,7 @@ class Tversky(SegmentationLoss):
         beta: Any = 0.7,
         smooth: Any = 1.0,
         pool: Pool = "image",
+        soft_labels: bool = False,
         from_logits: bool = False,
         class_weight: Any = None,
         ignore_class: int | None = None,
@@ -284,6 +333,7 @@ class Tversky(SegmentationLoss):
             beta=beta,
             smooth=smooth,
             pool=pool,
+            soft_labels=soft_labels,
             from_logits=from_logits,
             class_weight=class_weight,
             ignore_class=ignore_class,

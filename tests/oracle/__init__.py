@@ -12,6 +12,7 @@ function in the file of its family; the contract test says so when it is missing
 from oracle.boundary import *
 from oracle.core import reduce as reduce
 from oracle.distribution import *
+from oracle.jaccard import *
 from oracle.region import *
 from oracle.topology import *
 from oracle.unified import *
