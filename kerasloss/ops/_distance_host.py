@@ -6,12 +6,18 @@ are passes over one strip that stays in the cache, and over those of its rows th
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 # Columns of a strip: a few hundred rows of them fit in the second-level cache.
 _STRIP = 256
 # Shifts between two looks at which rows still improve.
 _TURN = 8
+# Whole squared pixels are first searched in uint16, at half the time: up to this shift, with larger
+# values cut, so that no sum leaves the range.
+_NARROW_SHIFTS = 128
+_NARROW_FAR = 65535 - _NARROW_SHIFTS**2
 
 
 def squared_distance(inside: np.ndarray, steps: tuple[float, ...], far: float) -> np.ndarray:
@@ -26,48 +32,64 @@ def squared_distance(inside: np.ndarray, steps: tuple[float, ...], far: float) -
         float32 array of the same shape.
     """
     square = _on_lines(inside, steps[-1], far)
+    whole = all(step == 1.0 for step in steps)
     for axis in range(inside.ndim - 2, 0, -1):
-        size = inside.shape[axis]
-        outer = int(np.prod(inside.shape[:axis]))
-        lines = square.reshape(outer, size, -1)
-        for line in lines:
-            for start in range(0, line.shape[1], _STRIP):
-                _lower_envelope(line[:, start : start + _STRIP], steps[axis - 1], far)
+        size, width = inside.shape[axis], math.prod(inside.shape[axis + 1 :])
+        for plane in square.reshape(-1, size, width):
+            for start in range(0, width, _STRIP):
+                _lower_envelope(plane[:, start : start + _STRIP], steps[axis - 1], far, whole)
     return square
 
 
 def _on_lines(inside: np.ndarray, step: float, far: float) -> np.ndarray:
     """Squared distance along the last axis alone."""
     size = inside.shape[-1]
-    # Rows of this array are pixels at the same place of all lines: whole rows at once are fast.
-    count = np.ascontiguousarray(inside.reshape(-1, size).T).astype(np.float32)
-    open_end = np.float32(size)
-    count[0] *= open_end
+    # Row i of this array is pixel i of all lines: what treats whole rows is fast.
+    rows = np.ascontiguousarray(inside.reshape(-1, size).T)
+    count = rows.astype(np.uint16 if size < 2**15 else np.uint32)
+    count[0] *= size
     for row in range(1, size):
-        count[row] *= count[row - 1] + 1
-    count[-1] = np.where(count[-1] > open_end, open_end, count[-1])
+        count[row] += count[row - 1]
+        count[row] *= rows[row]
+    one_more = np.empty_like(count[0])
     for row in range(size - 2, -1, -1):
-        np.minimum(count[row], count[row + 1] + 1, out=count[row])
-    square = np.where(count >= open_end, np.float32(far), np.square(count * np.float32(step)))
+        np.add(count[row + 1], 1, out=one_more)
+        np.minimum(count[row], one_more, out=count[row])
+    square = np.square(count * np.float32(step), dtype=np.float32)
+    square[count >= size] = far
     return np.ascontiguousarray(square.T).reshape(inside.shape)
 
 
-def _lower_envelope(square: np.ndarray, step: float, far: float) -> None:
+def _lower_envelope(square: np.ndarray, step: float, far: float, whole: bool) -> None:
     """Minimum over all shifts d of `square(i + d) + (step * d)²` along axis 0, in place."""
-    size, width = square.shape
-    padded = np.full((3 * size, width), far, np.float32)
-    padded[size : 2 * size] = square
-    cost = np.empty_like(square)
-    low, high, shift = 0, size, 1
-    while shift < size:
-        improves = np.flatnonzero(square[low:high].max(axis=1) > (shift * step) ** 2)
+    size = len(square)
+    source = square.copy()
+    done = 1
+    if whole:
+        best = np.minimum(square, np.float32(_NARROW_FAR)).astype(np.uint16)
+        done = min(size, _NARROW_SHIFTS)
+        _search(best.copy(), best, step, range(1, done), _NARROW_FAR)
+        np.copyto(square, best, where=best < _NARROW_FAR)
+    _search(source, square, step, range(done, size), far)
+
+
+def _search(source: np.ndarray, best: np.ndarray, step: float, shifts: range, far: float) -> None:
+    """Tries these shifts in turn until their cost alone exceeds the largest value still held."""
+    size, dtype = len(best), best.dtype
+    padded: np.ndarray | None = None
+    low, high = 0, size
+    for start in range(shifts.start, shifts.stop, _TURN):
+        improves = np.flatnonzero(best[low:high].max(axis=1) > (start * step) ** 2)
         if not improves.size:
             return
         low, high = low + int(improves[0]), low + int(improves[-1]) + 1
-        best, work = square[low:high], cost[low:high]
+        if padded is None:
+            padded = np.full((3 * size, best.shape[1]), far, dtype)
+            padded[size : 2 * size] = source
+            cost = np.empty(best.shape, dtype)
+        now, work = best[low:high], cost[low:high]
         first, last = size + low, size + high
-        for d in range(shift, min(shift + _TURN, size)):
+        for d in range(start, min(start + _TURN, shifts.stop)):
             np.minimum(padded[first - d : last - d], padded[first + d : last + d], out=work)
-            work += np.float32((d * step) ** 2)
-            np.minimum(best, work, out=best)
-        shift += _TURN
+            work += dtype.type((d * step) ** 2)
+            np.minimum(now, work, out=now)

@@ -17,8 +17,6 @@ _UNROLL = 8
 # On a CPU the image is searched tile by tile: a tile with its neighbours fits in the first-level
 # cache, and stops as soon as its own pixels are done.
 _TILE = (32, 128)
-# Pixels of a line that are scanned one after the other; blocks of them side by side.
-_BLOCK = 16
 
 
 def distance_transform(mask: Tensor, spacing: Any = None) -> Tensor:
@@ -121,36 +119,40 @@ def _in_graph(inside: Tensor, steps: tuple[float, ...], far: float) -> Tensor:
 def _on_lines(inside: Tensor, step: float, far: float) -> Tensor:
     """Squared distance to the nearest outside pixel on the same line `(lines, size)`, or `far`."""
     size = inside.shape[-1]
-    # The place along the line goes first, so that one operation treats all lines at that place.
-    inside = ops.transpose(inside)
-    place = ops.reshape(ops.arange(size, dtype="float32"), (size, 1))
-    before = place - _running_max(ops.where(inside, -float(size), place))
-    after = ops.flip(place - _running_max(ops.where(ops.flip(inside, 0), -float(size), place)), 0)
-    pixels = ops.transpose(ops.minimum(before, after))
+    # Row i of this tensor is pixel i of all lines: what treats whole rows is fast.
+    rows = ops.cast(ops.transpose(inside), "float32")
+    count = _count_by_doubling if _on_accelerator() else _count_row_by_row
+    pixels = ops.transpose(count(rows, float(size)))
     return ops.where(pixels >= size, far, ops.square(pixels * step))
 
 
-def _running_max(values: Tensor) -> Tensor:
-    """Running maximum along axis 0: inside blocks, then from block to block by doubling."""
-    size, lines = values.shape[0], ops.shape(values)[1]
-    blocks = -(-size // _BLOCK)
-    lowest = -float(size)
-    if blocks * _BLOCK > size:
-        padding = ((0, blocks * _BLOCK - size), (0, 0))
-        values = ops.pad(values, padding, constant_values=lowest)
-    values = ops.reshape(values, (blocks, _BLOCK, lines))
-    rows = [values[:, 0]]
-    for place in range(1, _BLOCK):
-        rows.append(ops.maximum(rows[-1], values[:, place]))
-    before = rows[-1]
+def _count_row_by_row(rows: Tensor, size: float) -> Tensor:
+    """Number of rows to the nearest 0 along axis 0, `size` or more without one."""
+
+    def forth(before: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
+        count = (before + 1.0) * row
+        return count, count
+
+    def back(after: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        count = ops.minimum(count, after + 1.0)
+        return count, count
+
+    start = ops.full_like(rows[0], size)
+    _, counts = ops.scan(forth, start, rows)
+    _, counts = ops.scan(back, start, counts, reverse=True)
+    return counts
+
+
+def _count_by_doubling(rows: Tensor, size: float) -> Tensor:
+    """The same in few operations on the whole tensor, for which an accelerator is made."""
+    counts = rows * size
     reach = 1
-    while reach < blocks:
-        moved = ops.pad(before[:-reach], ((reach, 0), (0, 0)), constant_values=lowest)
-        before = ops.maximum(before, moved)
+    while reach < size:
+        before = ops.pad(counts[:-reach], ((reach, 0), (0, 0)), constant_values=size)
+        after = ops.pad(counts[reach:], ((0, reach), (0, 0)), constant_values=size)
+        counts = ops.minimum(counts, ops.minimum(before, after) + float(reach))
         reach *= 2
-    before = ops.pad(before[:-1], ((1, 0), (0, 0)), constant_values=lowest)
-    result = ops.maximum(ops.stack(rows, axis=1), ops.expand_dims(before, 1))
-    return ops.reshape(result, (blocks * _BLOCK, lines))[:size]
+    return counts
 
 
 def _lower_envelope(square: Tensor, step: float, far: float) -> Tensor:
