@@ -55,6 +55,7 @@ MASKS = {
     "dense noise": noise((2, 33, 20), 0.98),
     "one pixel inside": one_pixel((2, 19, 30), True),
     "one pixel outside": one_pixel((2, 40, 140), False),
+    "outside few discs far apart": ~np.pad(discs(1, 40), ((0, 0), (260, 20), (10, 240))),
     "far corner": np.pad(np.zeros((1, 1, 1), bool), ((0, 0), (0, 99), (69, 0)), constant_values=1),
     "empty": np.zeros((2, 9, 8), bool),
     "full": np.ones((2, 9, 8), bool),

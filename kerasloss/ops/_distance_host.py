@@ -7,8 +7,11 @@ are passes over one strip that stays in the cache, and over those of its rows th
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+
+Array = np.ndarray[Any, Any]
 
 # Columns of a strip: a few hundred rows of them fit in the second-level cache.
 _STRIP = 256
@@ -20,7 +23,7 @@ _NARROW_SHIFTS = 128
 _NARROW_FAR = 65535 - _NARROW_SHIFTS**2
 
 
-def squared_distance(inside: np.ndarray, steps: tuple[float, ...], far: float) -> np.ndarray:
+def squared_distance(inside: Array, steps: tuple[float, ...], far: float) -> Array:
     """Squared distance of every pixel to the nearest one outside, or `far`.
 
     Args:
@@ -41,7 +44,7 @@ def squared_distance(inside: np.ndarray, steps: tuple[float, ...], far: float) -
     return square
 
 
-def _on_lines(inside: np.ndarray, step: float, far: float) -> np.ndarray:
+def _on_lines(inside: Array, step: float, far: float) -> Array:
     """Squared distance along the last axis alone."""
     size = inside.shape[-1]
     # Row i of this array is pixel i of all lines: what treats whole rows is fast.
@@ -55,31 +58,42 @@ def _on_lines(inside: np.ndarray, step: float, far: float) -> np.ndarray:
     for row in range(size - 2, -1, -1):
         np.add(count[row + 1], 1, out=one_more)
         np.minimum(count[row], one_more, out=count[row])
-    square = np.square(count * np.float32(step), dtype=np.float32)
+    square: Array = np.square(count.astype(np.float32) * np.float32(step))
     square[count >= size] = far
     return np.ascontiguousarray(square.T).reshape(inside.shape)
 
 
-def _lower_envelope(square: np.ndarray, step: float, far: float, whole: bool) -> None:
+def _lower_envelope(square: Array, step: float, far: float, whole: bool) -> None:
     """Minimum over all shifts d of `square(i + d) + (step * d)²` along axis 0, in place."""
     size = len(square)
+    shifts, settled = range(1, size), 0.0
     source = square.copy()
-    done = 1
     if whole:
         best = np.minimum(square, np.float32(_NARROW_FAR)).astype(np.uint16)
-        done = min(size, _NARROW_SHIFTS)
-        _search(best.copy(), best, step, range(1, done), _NARROW_FAR)
-        np.copyto(square, best, where=best < _NARROW_FAR)
-    _search(source, square, step, range(done, size), far)
+        shifts = range(1, min(size, _NARROW_SHIFTS))
+        _search(best.copy(), best, step, shifts, _NARROW_FAR)
+        cut = best == _NARROW_FAR
+        np.copyto(square, best, where=~cut)
+        # Nothing beyond the shifts tried is nearer than this.
+        settled = float(shifts.stop**2)
+        # A value that was cut may have missed a near shift as well.
+        shifts = range(1 if cut.any() else shifts.stop, size)
+    _search(source, square, step, shifts, far, settled)
 
 
-def _search(source: np.ndarray, best: np.ndarray, step: float, shifts: range, far: float) -> None:
-    """Tries these shifts in turn until their cost alone exceeds the largest value still held."""
+def _search(
+    source: Array, best: Array, step: float, shifts: range, far: float, settled: float = 0.0
+) -> None:
+    """Tries these shifts in turn until their cost alone exceeds the largest value still held.
+
+    Rows without a value above `settled` are left alone.
+    """
     size, dtype = len(best), best.dtype
-    padded: np.ndarray | None = None
+    padded: Array | None = None
     low, high = 0, size
     for start in range(shifts.start, shifts.stop, _TURN):
-        improves = np.flatnonzero(best[low:high].max(axis=1) > (start * step) ** 2)
+        open_above = max(settled, (start * step) ** 2)
+        improves = np.flatnonzero(best[low:high].max(axis=1) > open_above)
         if not improves.size:
             return
         low, high = low + int(improves[0]), low + int(improves[-1]) + 1

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kerasloss import _check
@@ -61,9 +62,11 @@ def distance_transform(mask: Tensor, spacing: Any = None) -> Tensor:
             f"shape {tuple(mask.shape)}",
             "Give the data set or the model's input a fixed height and width.",
         )
-    steps, unit = _steps(spacing, len(sizes))
-    # Larger than any squared distance in the image.
-    far = 1.0 + sum((size * step) ** 2 for size, step in zip(sizes, steps, strict=True))
+    steps = steps_of(spacing, len(sizes))
+    # In units of the largest step, squares of metres or light years stay within float32.
+    unit = max(steps)
+    steps = tuple(step / unit for step in steps)
+    far = 1.0 + squared_diagonal(sizes, steps)
     inside = ops.cast(ops.stop_gradient(mask), "bool")
     if _on_host(inside):
         square = ops.convert_to_tensor(
@@ -75,26 +78,23 @@ def distance_transform(mask: Tensor, spacing: Any = None) -> Tensor:
     return distance if unit == 1.0 else distance * unit
 
 
-def _steps(spacing: Any, axes: int) -> tuple[tuple[float, ...], float]:
-    """The spacing of each axis as a share of the largest, and the largest."""
+def steps_of(spacing: Any, axes: int) -> tuple[float, ...]:
+    """Distance between neighbours along each of the space axes."""
+    _check.spacing("distance_transform", spacing, axes)
     if spacing is None:
-        return (1.0,) * axes, 1.0
-    given = [spacing] * axes if isinstance(spacing, (int, float)) else list(spacing)
-    if len(given) != axes:
-        raise _check.error(
-            "distance_transform",
-            f"{axes} numbers in `spacing`, one a space axis",
-            f"spacing={spacing!r}",
-        )
-    for step in given:
-        _check.number("distance_transform", "spacing", step, above=0.0)
-    unit = float(max(given))
-    return tuple(float(step) / unit for step in given), unit
+        return (1.0,) * axes
+    given = [spacing] * axes if isinstance(spacing, (int, float, np.number)) else spacing
+    return tuple(float(step) for step in given)
+
+
+def squared_diagonal(sizes: tuple[int, ...], steps: tuple[float, ...]) -> float:
+    """Square of the diagonal of the image: no two of its pixels are farther apart."""
+    return sum((size * step) ** 2 for size, step in zip(sizes, steps, strict=True))
 
 
 def _on_host(tensor: Tensor) -> bool:
     """Whether the tensor is PyTorch's and in the memory of the CPU, where NumPy can work on it."""
-    return keras.backend.backend() == "torch" and tensor.device.type == "cpu"
+    return keras.backend.backend() == "torch" and bool(tensor.device.type == "cpu")
 
 
 def _on_accelerator() -> bool:
