@@ -26,7 +26,7 @@ def has(loss, argument):
 
 def is_spatial(loss):
     """A loss that looks at neighbours: there, copies of a pixel have no place to be."""
-    return has(loss, "smoothness") or has(loss, "kind")
+    return any(has(loss, argument) for argument in ("smoothness", "kind", "spacing"))
 
 
 def check(actual, expected, rtol=1e-5):

@@ -8,12 +8,14 @@ from keras import ops
 from keras.saving import register_keras_serializable
 
 from kerasloss import _check
-from kerasloss.losses.base import SegmentationLoss, class_factors
+from kerasloss.losses.base import SegmentationLoss, class_factors, class_mean
+from kerasloss.losses.distances import DistanceLoss, read
 from kerasloss.ops.distance import distance_transform
+from kerasloss.ops.maps import signed
 from kerasloss.ops.objects import object_size
 from kerasloss.ops.pixels import Pixels, Tensor, divide, prepare
 
-__all__ = ["DistanceMap", "distance_map"]
+__all__ = ["Boundary", "DistanceMap", "boundary", "distance_map"]
 
 Kind = Literal["object", "image"]
 
@@ -126,6 +128,124 @@ class DistanceMap(SegmentationLoss):
         _check.choice("DistanceMap", "kind", kind, ("object", "image"))
         super().__init__(
             kind=kind,
+            from_logits=from_logits,
+            class_weight=class_weight,
+            ignore_class=ignore_class,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
+
+
+def boundary(
+    y_true: Tensor,
+    y_pred: Tensor,
+    *,
+    sample_weight: Tensor | None = None,
+    normalize: bool = True,
+    spacing: Any = None,
+    precomputed: bool = False,
+    from_logits: bool = False,
+    class_weight: Any = None,
+    ignore_class: int | None = None,
+) -> Tensor:
+    """Functional twin of `kerasloss.Boundary`: one value an image, shape `(batch,)`."""
+    _check.options("boundary", {"normalize": normalize, "spacing": spacing})
+    classes = read(
+        "boundary",
+        y_true,
+        y_pred,
+        sample_weight,
+        spacing=spacing,
+        precomputed=precomputed,
+        every_class=class_weight is not None,
+        from_logits=from_logits,
+        ignore_class=ignore_class,
+    )
+    phi = signed(classes.distance, classes.inside, spacing)
+    if normalize:
+        phi = divide(phi, ops.max(ops.abs(phi), axis=classes.pixels.axes, keepdims=True))
+    right = ops.cast(classes.inside, classes.pixels.dtype)
+    return class_mean(classes.mean(phi * (classes.probability - right)), class_weight, "boundary")
+
+
+@register_keras_serializable("kerasloss")
+class Boundary(DistanceLoss):
+    """Probability on the wrong side of the boundary, times the distance to it.
+
+    Use it together with a region loss (`Compound`) on small or rare objects, best with a weight
+    that grows while the model trains (see the guide on annealing): alone it hardly moves the
+    outline, since an error beside the boundary costs little. The distances are computed inside the
+    training step, exactly, on every backend.
+
+    Formula, with the signed distance `phi` of a pixel to the boundary of the target (positive
+    outside; 0 on the outermost pixels inside, negative deeper), the mean over pixels for each
+    class, then the mean over classes:
+
+    ```python
+    phi  = distance outside, 1 - distance inside
+    loss = mean(phi * (p - [y > 1/2]))              normalize=False, in pixels
+    loss = mean(phi / max|phi| * (p - [y > 1/2]))   normalize=True, between 0 and 1
+    ```
+
+    The published loss is `mean(phi * p)`. It differs by a constant of the target, so the gradient
+    is the same; less this constant no value is negative and a perfect prediction costs 0.
+
+    Edge cases: in an image without the class, `phi` is the diagonal of the image everywhere (1 if
+    normalised), and almost minus this in an image full of it: false positives and misses keep a
+    gradient there, where the published code has none. Missing an object one or two pixels wide
+    costs nothing, as published: leave that to the region loss.
+
+    Args:
+        normalize: divides `phi` by its largest size in the image, for each class, so that the loss
+            mixes with Dice.
+        spacing: distance between neighbouring pixels, one number > 0 a space axis or one for all;
+            None for pixels. The outermost pixels inside are at 0 along the finest axis.
+        precomputed: `y_true` comes from `kerasloss.with_distance_maps`: no distance is computed in
+            training. Then a pixel of weight 0 still shapes the distances; `ignore_class` has no
+            such limit.
+        from_logits: whether `y_pred` holds logits; otherwise probabilities.
+        class_weight: one number >= 0 a class in the mean over classes. By default one sigmoid
+            channel is the foreground alone, softmax classes count alike; 0 leaves the background
+            out.
+        ignore_class: label whose pixels count nowhere; they bound an object like another class.
+        reduction: as in `kerasloss.losses.SegmentationLoss`.
+        name: as in `keras.losses.Loss`.
+        dtype: as in `keras.losses.Loss`.
+
+    Example:
+
+    >>> y_true = np.array([[0, 1, 1, 0, 0]])
+    >>> y_pred = np.array([[[0.1], [0.9], [0.8], [0.2], [0.7]]])
+    >>> round(float(kerasloss.Boundary(normalize=False)(y_true, y_pred)), 4)
+    0.34
+    >>> round(float(kerasloss.Boundary()(y_true, y_pred)), 4)
+    0.17
+
+    Reference:
+        Kervadec et al. (2019), Boundary loss for highly unbalanced segmentation, MIDL.
+        https://arxiv.org/abs/1812.07032
+    """
+
+    function = staticmethod(boundary)
+
+    def __init__(
+        self,
+        *,
+        normalize: bool = True,
+        spacing: Any = None,
+        precomputed: bool = False,
+        from_logits: bool = False,
+        class_weight: Any = None,
+        ignore_class: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            normalize=normalize,
+            spacing=spacing,
+            precomputed=precomputed,
             from_logits=from_logits,
             class_weight=class_weight,
             ignore_class=ignore_class,
