@@ -6,6 +6,7 @@ from kerasloss.citations import citation
 from kerasloss.compound import Compound
 from kerasloss.losses import *
 from kerasloss.multilabel import Multilabel
+from kerasloss.maps import distance_maps, with_distance_maps
 from kerasloss.saving import get, load, save
 from kerasloss.supervision import AtResolution, DeepSupervision
 
@@ -17,11 +18,13 @@ __all__ = [
     "DynamicWeighting",
     "Multilabel",
     "citation",
+    "distance_maps",
     "get",
     "load",
     "losses",
     "ops",
     "save",
     "weighting",
+    "with_distance_maps",
 ]
 __all__ += losses.__all__
