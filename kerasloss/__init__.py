@@ -5,8 +5,8 @@ from kerasloss.callbacks import DynamicWeighting
 from kerasloss.citations import citation
 from kerasloss.compound import Compound
 from kerasloss.losses import *
-from kerasloss.multilabel import Multilabel
 from kerasloss.maps import distance_maps, with_distance_maps
+from kerasloss.multilabel import Multilabel
 from kerasloss.saving import get, load, save
 from kerasloss.supervision import AtResolution, DeepSupervision
 
