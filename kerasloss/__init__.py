@@ -1,6 +1,6 @@
 """Segmentation losses for Keras 3, and a callback that re-weights them while a model trains."""
 
-from kerasloss import losses, ops, weighting
+from kerasloss import losses, metrics, ops, weighting
 from kerasloss.callbacks import DynamicWeighting
 from kerasloss.compound import Compound
 from kerasloss.losses import *
@@ -13,6 +13,7 @@ __all__ = [
     "get",
     "load",
     "losses",
+    "metrics",
     "ops",
     "save",
     "weighting",
