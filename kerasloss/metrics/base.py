@@ -86,6 +86,8 @@ class SegmentationMetric(keras.metrics.Metric):
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> None:
         y_pred = ops.convert_to_tensor(y_pred)
+        if _has_no_values(y_pred):
+            return
         rows = self.rows(y_true, y_pred, sample_weight)
         counts = ops.logical_not(ops.isnan(rows[:, :1]))
         times = ops.ones_like(rows[:, :1])
@@ -148,6 +150,11 @@ class SegmentationMetric(keras.metrics.Metric):
             for name, value in self.options.items()
         }
         return {**options, "name": self.name, "dtype": self._given_dtype}
+
+
+def _has_no_values(tensor: Tensor) -> bool:
+    """Whether it is a shape alone, as in the dry run of Keras on PyTorch, where no loop can run."""
+    return keras.backend.backend() == "torch" and tensor.device.type == "meta"
 
 
 def image_scores(
