@@ -120,8 +120,10 @@ class SegmentationMetric(keras.metrics.Metric):
         sums, rounding = self._sums.value, self._rounding.value
         total = sums + batch
         part = total - sums
+        lost = (sums - (total - part)) + (batch - part)
+        # In this order: on torch, `sums` is the variable itself and changes with it.
+        self._rounding.assign(rounding + lost)
         self._sums.assign(total)
-        self._rounding.assign(rounding + ((sums - (total - part)) + (batch - part)))
 
     def _state(self) -> Tensor:
         return self._sums.value + self._rounding.value
