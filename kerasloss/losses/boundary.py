@@ -9,7 +9,8 @@ from keras.saving import register_keras_serializable
 
 from kerasloss import _check
 from kerasloss.losses.base import SegmentationLoss, class_factors
-from kerasloss.ops.distance import distance_transform, object_size
+from kerasloss.ops.distance import distance_transform
+from kerasloss.ops.objects import object_size
 from kerasloss.ops.pixels import Pixels, Tensor, divide, prepare
 
 __all__ = ["DistanceMap", "distance_map"]
