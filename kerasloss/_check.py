@@ -48,6 +48,12 @@ def number(
         raise error(owner, expected, f"{name}={value!r}")
 
 
+def integer(owner: str, name: str, value: Any, *, minimum: int) -> None:
+    """Checks a whole number that shapes the graph, so that it cannot be a variable."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
+        raise error(owner, f"`{name}` to be an integer >= {minimum}", f"{name}={value!r}")
+
+
 def choice(owner: str, name: str, value: Any, allowed: Iterable[str]) -> None:
     """Checks that a string option is one of `allowed`."""
     allowed = tuple(allowed)

@@ -13,3 +13,4 @@ from oracle.boundary import *
 from oracle.core import reduce as reduce
 from oracle.distribution import *
 from oracle.region import *
+from oracle.topology import *
