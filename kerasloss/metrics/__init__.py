@@ -14,6 +14,7 @@ from kerasloss.metrics import (
     pixel_accuracy,
     rates,
     surface,
+    topology,
 )
 from kerasloss.metrics.area import *
 from kerasloss.metrics.base import SegmentationMetric
@@ -25,6 +26,7 @@ from kerasloss.metrics.overlap import *
 from kerasloss.metrics.pixel_accuracy import *
 from kerasloss.metrics.rates import *
 from kerasloss.metrics.surface import *
+from kerasloss.metrics.topology import *
 
 __all__ = ["SegmentationMetric"]
 __all__ += area.__all__
@@ -36,3 +38,4 @@ __all__ += overlap.__all__
 __all__ += pixel_accuracy.__all__
 __all__ += rates.__all__
 __all__ += surface.__all__
+__all__ += topology.__all__

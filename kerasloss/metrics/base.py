@@ -156,7 +156,7 @@ class SegmentationMetric(keras.metrics.Metric):
 
 def _has_no_values(tensor: Tensor) -> bool:
     """Whether it is a shape alone, as in the dry run of Keras on PyTorch, where no loop can run."""
-    return keras.backend.backend() == "torch" and tensor.device.type == "meta"
+    return bool(keras.backend.backend() == "torch" and tensor.device.type == "meta")
 
 
 def image_scores(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keras import ops
 
@@ -15,7 +14,8 @@ from kerasloss.ops.distance import distance_transform
 from kerasloss.ops.outline import outline
 from kerasloss.ops.pixels import Tensor
 
-Spacing = Sequence[float] | None
+# One number a space axis, or one for all; None for pixels.
+Spacing = tuple[float, ...] | float | None
 
 
 class Direction(NamedTuple):
@@ -72,17 +72,17 @@ def surfaces(batch: Masks, spacing: Spacing) -> Surfaces:
     """Outlines and their distances, one entry for every image and class."""
     truth, predicted = (outline(mask) for mask in batch.without_ignored().one_by_one())
     away = ops.logical_not(ops.concatenate([truth, predicted], axis=0))
-    # One transform for both, since its loop runs as long as the largest distance asks for.
-    distance = (
-        distance_transform(away) if spacing is None else distance_transform(away, spacing=spacing)
-    )
+    distance = distance_transform(away, spacing=spacing)
     count = ops.shape(truth)[0]
     return Surfaces(Direction(predicted, distance[:count]), Direction(truth, distance[count:]))
 
 
 def diagonal(space: tuple[int, ...], spacing: Spacing) -> float:
     """Length of the diagonal of the image, in the unit of `spacing`."""
-    steps = spacing or [1.0] * len(space)
+    if isinstance(spacing, tuple):
+        steps = spacing
+    else:
+        steps = (1.0 if spacing is None else spacing,) * len(space)
     return math.sqrt(sum((size * step) ** 2 for size, step in zip(space, steps, strict=True)))
 
 
@@ -97,15 +97,23 @@ def settled(
     return ops.reshape(values, (-1, batch.truth.shape[-1]))
 
 
-def check_spacing(owner: str, spacing: Spacing, y_pred: Tensor = None) -> None:
-    """Checks the distance between neighbouring pixels along every axis."""
+def check_spacing(owner: str, spacing: Any, y_pred: Tensor = None) -> Spacing:
+    """Checks the distance between neighbouring pixels; returns it as one or several floats."""
     if spacing is None:
-        return
-    expected = "`spacing` to be None or a sequence of one number > 0 a space axis"
-    if isinstance(spacing, (str, bytes, dict)) or not hasattr(spacing, "__len__"):
+        return None
+    expected = "`spacing` to be None, a number > 0, or a sequence of one a space axis"
+    if isinstance(spacing, (str, bytes, dict)):
         raise _check.error(owner, expected, f"spacing={spacing!r}")
-    for step in spacing:
+    steps = tuple(spacing) if hasattr(spacing, "__len__") else (spacing,)
+    for step in steps:
         _check.number(owner, "spacing", step, above=0.0)
-    axes = len(spacing) if y_pred is None else len(y_pred.shape) - 2
-    if len(spacing) != axes or not 1 <= axes <= 3:
-        raise _check.error(owner, expected, f"spacing={spacing!r} for {axes} space axes")
+    if not hasattr(spacing, "__len__"):
+        return float(spacing)
+    axes = (1, 2, 3) if y_pred is None else (len(y_pred.shape) - 2,)
+    if len(steps) not in axes:
+        raise _check.error(
+            owner,
+            expected,
+            f"{len(steps)} numbers" + ("" if y_pred is None else f" for {axes[0]} space axes"),
+        )
+    return tuple(float(step) for step in steps)

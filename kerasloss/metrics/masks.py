@@ -53,7 +53,10 @@ class Masks(NamedTuple):
 
     def one_by_one(self) -> tuple[Tensor, Tensor]:
         """`truth` and `predicted` with one mask an entry, shape `(batch * classes, *space)`."""
-        return tuple(ops.reshape(ops.moveaxis(mask, -1, 1), (-1, *self.space)) for mask in self[:2])  # type: ignore[return-value]
+        truth, predicted = (
+            ops.reshape(ops.moveaxis(mask, -1, 1), (-1, *self.space)) for mask in self[:2]
+        )
+        return truth, predicted
 
 
 def labels(

@@ -52,7 +52,7 @@ def accuracy(
         y_true,
         y_pred,
         sample_weight,
-        average="macro" if micro else average,
+        average="macro" if average else None,
         include_background=include_background or micro,
         threshold=threshold,
         empty=empty,

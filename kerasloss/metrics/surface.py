@@ -50,7 +50,7 @@ def hausdorff_distance(
     *,
     sample_weight: Tensor | None = None,
     percentile: float = 95.0,
-    spacing: Spacing = None,
+    spacing: Any = None,
     average: Average = None,
     include_background: bool = False,
     threshold: float = 0.5,
@@ -64,10 +64,10 @@ def hausdorff_distance(
     `(batch,)` if averaged.
     """
     _check.number("hausdorff_distance", "percentile", percentile, minimum=0.0, maximum=100.0)
-    check_spacing("hausdorff_distance", spacing, y_pred)
+    steps = check_spacing("hausdorff_distance", spacing, y_pred)
     return image_scores(
         "hausdorff_distance",
-        lambda batch: _hausdorff(batch, percentile, spacing),
+        lambda batch: _hausdorff(batch, percentile, steps),
         y_true,
         y_pred,
         sample_weight,
@@ -85,7 +85,7 @@ def average_surface_distance(
     y_pred: Tensor,
     *,
     sample_weight: Tensor | None = None,
-    spacing: Spacing = None,
+    spacing: Any = None,
     average: Average = None,
     include_background: bool = False,
     threshold: float = 0.5,
@@ -98,10 +98,10 @@ def average_surface_distance(
     One value an image and class, shape `(batch, classes)`, NaN for a class that does not count;
     `(batch,)` if averaged.
     """
-    check_spacing("average_surface_distance", spacing, y_pred)
+    steps = check_spacing("average_surface_distance", spacing, y_pred)
     return image_scores(
         "average_surface_distance",
-        lambda batch: _average(batch, spacing),
+        lambda batch: _average(batch, steps),
         y_true,
         y_pred,
         sample_weight,
@@ -120,7 +120,7 @@ def normalized_surface_distance(
     *,
     sample_weight: Tensor | None = None,
     tolerance: float = 1.0,
-    spacing: Spacing = None,
+    spacing: Any = None,
     average: Average = None,
     include_background: bool = False,
     threshold: float = 0.5,
@@ -134,10 +134,10 @@ def normalized_surface_distance(
     `(batch,)` if averaged.
     """
     _check.number("normalized_surface_distance", "tolerance", tolerance, minimum=0.0)
-    check_spacing("normalized_surface_distance", spacing, y_pred)
+    steps = check_spacing("normalized_surface_distance", spacing, y_pred)
     return image_scores(
         "normalized_surface_distance",
-        lambda batch: _normalized(batch, tolerance, spacing),
+        lambda batch: _normalized(batch, tolerance, steps),
         y_true,
         y_pred,
         sample_weight,
@@ -173,8 +173,8 @@ class HausdorffDistance(SegmentationMetric):
 
     Args:
         percentile: between 0 and 100.
-        spacing: distance between neighbouring pixels along every space axis, in the unit of the
-            result, such as `(3.0, 0.8, 0.8)` mm; None for pixels.
+        spacing: distance between neighbouring pixels, one number > 0 a space axis (or one for all),
+            in the unit of the result, such as `(3.0, 0.8, 0.8)` mm; None for pixels.
         average: as in `DiceScore`.
         include_background: as in `DiceScore`.
         threshold: as in `DiceScore`.
@@ -203,7 +203,7 @@ class HausdorffDistance(SegmentationMetric):
         self,
         *,
         percentile: float = 95.0,
-        spacing: Spacing = None,
+        spacing: Any = None,
         average: Average = "macro",
         include_background: bool = False,
         threshold: float = 0.5,
@@ -214,7 +214,7 @@ class HausdorffDistance(SegmentationMetric):
         dtype: Any = None,
     ) -> None:
         _check.number("HausdorffDistance", "percentile", percentile, minimum=0.0, maximum=100.0)
-        check_spacing("HausdorffDistance", spacing)
+        spacing = check_spacing("HausdorffDistance", spacing)
         super().__init__(
             percentile=percentile,
             spacing=spacing,
@@ -271,7 +271,7 @@ class AverageSurfaceDistance(SegmentationMetric):
     def __init__(
         self,
         *,
-        spacing: Spacing = None,
+        spacing: Any = None,
         average: Average = "macro",
         include_background: bool = False,
         threshold: float = 0.5,
@@ -281,7 +281,7 @@ class AverageSurfaceDistance(SegmentationMetric):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        check_spacing("AverageSurfaceDistance", spacing)
+        spacing = check_spacing("AverageSurfaceDistance", spacing)
         super().__init__(
             spacing=spacing,
             average=average,
@@ -340,7 +340,7 @@ class NormalizedSurfaceDistance(SegmentationMetric):
         self,
         *,
         tolerance: float = 1.0,
-        spacing: Spacing = None,
+        spacing: Any = None,
         average: Average = "macro",
         include_background: bool = False,
         threshold: float = 0.5,
@@ -351,7 +351,7 @@ class NormalizedSurfaceDistance(SegmentationMetric):
         dtype: Any = None,
     ) -> None:
         _check.number("NormalizedSurfaceDistance", "tolerance", tolerance, minimum=0.0)
-        check_spacing("NormalizedSurfaceDistance", spacing)
+        spacing = check_spacing("NormalizedSurfaceDistance", spacing)
         super().__init__(
             tolerance=tolerance,
             spacing=spacing,
