@@ -112,7 +112,7 @@ class AreaError(OverlapMetric):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(
+        super(OverlapMetric, self).__init__(
             absolute=absolute,
             average=average,
             pool=pool,

@@ -59,10 +59,8 @@ class OverlapMetric(SegmentationMetric):
         ignore_class: int | None = None,
         name: str | None = None,
         dtype: Any = None,
-        **options: Any,
     ) -> None:
         super().__init__(
-            **options,
             average=average,
             pool=pool,
             include_background=include_background,
