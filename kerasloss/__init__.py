@@ -1,6 +1,6 @@
 """Segmentation losses for Keras 3, and a callback that re-weights them while a model trains."""
 
-from kerasloss import losses, ops, weighting
+from kerasloss import losses, metrics, ops, weighting
 from kerasloss.callbacks import DynamicWeighting
 from kerasloss.citations import citation
 from kerasloss.compound import Compound
@@ -22,6 +22,7 @@ __all__ = [
     "get",
     "load",
     "losses",
+    "metrics",
     "ops",
     "save",
     "weighting",
