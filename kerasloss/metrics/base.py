@@ -74,7 +74,7 @@ class SegmentationMetric(keras.metrics.Metric):
         return values if len(values.shape) == 2 else ops.expand_dims(values, -1)
 
     def rows(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None) -> Tensor:
-        """What is summed over the images, shape `(batch, rows, classes)`; 0 where none counts."""
+        """What is summed over the images, `(batch, rows, classes)`; NaN where it does not count."""
         values = self.image_values(y_true, y_pred, sample_weight)
         return ops.expand_dims(ops.cast(values, "float32"), 1)
 
@@ -88,10 +88,12 @@ class SegmentationMetric(keras.metrics.Metric):
         y_pred = ops.convert_to_tensor(y_pred)
         if _has_no_values(y_pred):
             return
+        if sample_weight is not None:
+            sample_weight = ops.convert_to_tensor(sample_weight)
         rows = self.rows(y_true, y_pred, sample_weight)
         counts = ops.logical_not(ops.isnan(rows[:, :1]))
         times = ops.ones_like(rows[:, :1])
-        if sample_weight is not None and len(ops.shape(sample_weight)) == 1:
+        if sample_weight is not None and len(sample_weight.shape) == 1:
             times = times * ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1, 1))
         left_out = ops.logical_and(ops.logical_not(counts), times > 0)
         parts = [ops.where(counts, rows, 0.0), ops.cast(counts, "float32")]
