@@ -1,10 +1,11 @@
 """Segmentation losses for Keras 3, and a callback that re-weights them while a model trains."""
 
-from kerasloss import losses, ops, weighting
+from kerasloss import losses, metrics, ops, weighting
 from kerasloss.callbacks import DynamicWeighting
 from kerasloss.citations import citation
 from kerasloss.compound import Compound
 from kerasloss.losses import *
+from kerasloss.maps import distance_maps, with_distance_maps
 from kerasloss.multilabel import Multilabel
 from kerasloss.saving import get, load, save
 from kerasloss.supervision import AtResolution, DeepSupervision
@@ -17,11 +18,14 @@ __all__ = [
     "DynamicWeighting",
     "Multilabel",
     "citation",
+    "distance_maps",
     "get",
     "load",
     "losses",
+    "metrics",
     "ops",
     "save",
     "weighting",
+    "with_distance_maps",
 ]
 __all__ += losses.__all__

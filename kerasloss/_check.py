@@ -9,6 +9,19 @@ from typing import Any
 import keras
 import numpy as np
 
+# Options that are on or off.
+_SWITCHES = frozenset(
+    {
+        "from_logits",
+        "log",
+        "normalize",
+        "one_sided",
+        "precomputed",
+        "soft_labels",
+        "squared",
+    }
+)
+
 
 def error(owner: str, expected: str, received: str, fix: str = "") -> ValueError:
     """Returns a `ValueError`: who complains, what was expected, what came, and the remedy."""
@@ -93,6 +106,21 @@ def ignore_class(owner: str, value: Any) -> None:
         raise error(owner, "`ignore_class` to be None or an integer label", f"{value!r}")
 
 
+def spacing(owner: str, value: Any, axes: int | None = None) -> None:
+    """Checks one number > 0 for all space axes, or one an axis where their count is known."""
+    if value is None:
+        return
+    steps = value if isinstance(value, (Sequence, np.ndarray)) else [value]
+    if isinstance(value, (str, bytes)) or len(steps) == 0:
+        raise error(owner, "`spacing` to be a number > 0, or one a space axis", f"{value!r}")
+    for step in steps:
+        number(owner, "spacing", step, above=0.0)
+        if is_variable(step):
+            raise error(owner, "`spacing` to be plain numbers", "a keras.Variable")
+    if axes is not None and steps is value and len(steps) != axes:
+        raise error(owner, f"{axes} numbers in `spacing`, one a space axis", f"spacing={value!r}")
+
+
 def options(owner: str, values: dict[str, Any]) -> None:
     """Checks every option that several losses share; one word means one thing everywhere."""
     for name, value in values.items():
@@ -104,8 +132,10 @@ def options(owner: str, values: dict[str, Any]) -> None:
             number(owner, name, value, minimum=0.0, maximum=1.0)
         elif name == "pool":
             choice(owner, name, value, ("image", "batch"))
-        elif name in ("from_logits", "squared", "soft_labels"):
+        elif name in _SWITCHES:
             boolean(owner, name, value)
+        elif name == "spacing":
+            spacing(owner, value)
         elif name == "class_weight":
             class_weight(owner, value)
         elif name == "ignore_class":

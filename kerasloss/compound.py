@@ -16,6 +16,7 @@ from keras.saving import (
 
 from kerasloss import _check
 from kerasloss.losses.base import SegmentationLoss, reduce_images
+from kerasloss.losses.distances import targets
 from kerasloss.ops.pixels import Tensor
 from kerasloss.state import CompoundState
 from kerasloss.terms import check_terms, copy_part, starting_weights
@@ -145,8 +146,9 @@ class Compound(SegmentationLoss):
         losses = list(self.terms.values())
         if self.auxiliary is not None:
             losses.append(self.auxiliary)
-        values = [loss.values(y_true, y_pred, sample_weight) for loss in losses]
-        images = [loss.image_weight(y_true, y_pred, sample_weight) for loss in losses]
+        seen = list(zip(losses, targets(losses, y_true, y_pred), strict=True))
+        values = [loss.values(target, y_pred, sample_weight) for loss, target in seen]
+        images = [loss.image_weight(target, y_pred, sample_weight) for loss, target in seen]
         means = [
             reduce_images(value, weight, "mean", value.dtype)
             for value, weight in zip(values, images, strict=True)
@@ -172,7 +174,11 @@ class Compound(SegmentationLoss):
         parts = [(weights[index], loss) for index, loss in enumerate(self.terms.values())]
         if self.auxiliary is not None:
             parts.append((self._state.auxiliary_weight(), self.auxiliary))
-        values = [(factor, loss.values(y_true, y_pred, sample_weight)) for factor, loss in parts]
+        seen = targets([loss for _, loss in parts], y_true, y_pred)
+        values = [
+            (factor, loss.values(target, y_pred, sample_weight))
+            for (factor, loss), target in zip(parts, seen, strict=True)
+        ]
         return sum(ops.cast(factor, value.dtype) * value for factor, value in values)
 
     def assign(self, **changes: Any) -> None:

@@ -60,7 +60,14 @@ OTHER_VALUE = {
     "iterations": [3],
     "squared": [True],
     "soft_labels": [True],
+    "normalize": [False],
+    "one_sided": [True],
+    "log": [True],
+    "spacing": [3],
+    "precomputed": [False],
 }
+# Set to anything else, these want another y_true: see test_distance_maps.py.
+FORM_OF_TARGET = {"precomputed"}
 COMMON = {"from_logits", "class_weight", "ignore_class", "reduction", "name", "dtype"}
 
 

@@ -26,7 +26,8 @@ def has(loss, argument):
 
 def is_spatial(loss):
     """A loss that looks at neighbours: there, copies of a pixel have no place to be."""
-    return any(has(loss, argument) for argument in ("smoothness", "kind", "iterations"))
+    spatial = ("smoothness", "kind", "iterations", "spacing")
+    return any(has(loss, argument) for argument in spatial)
 
 
 def check(actual, expected, rtol=1e-5):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import kerasloss
-from kerasloss import losses, ops, weighting
+from kerasloss import losses, metrics, ops, weighting
 
 # NumPy 2.4 warns about `np.array(variable)`, which Keras 3.15 itself calls.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -27,12 +27,16 @@ print(json.dumps([sorted(alone), sorted(set(sys.modules) - alone)]))
 
 PUBLIC = {
     f"{module.__name__}.{name}": getattr(module, name)
-    for module in (kerasloss, losses, ops, weighting)
+    for module in (kerasloss, losses, metrics, ops, weighting)
     for name in module.__all__
 }
 EXAMPLES = {
-    name: item for name, item in PUBLIC.items() if name.count(".") == 1 and callable(item)
+    name: item
+    for name, item in PUBLIC.items()
+    if callable(item) and (name.count(".") == 1 or name.startswith("kerasloss.metrics."))
 } | {"kerasloss.weighting.DynamicMemoryFusion": weighting.DynamicMemoryFusion}
+
+BASES = (losses.SegmentationLoss, metrics.SegmentationMetric)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +66,7 @@ def test_import_leaves_heavy_packages_alone(modules):
 
 
 def test_every_module_declares_its_names():
-    for module in (kerasloss, losses, ops, weighting):
+    for module in (kerasloss, losses, metrics, ops, weighting):
         assert len(set(module.__all__)) == len(module.__all__)
         missing = [name for name in module.__all__ if not hasattr(module, name)]
         assert missing == [], module.__name__
@@ -89,5 +93,5 @@ def test_examples(name):
         report = []
         runner.run(example, out=report.append)
         assert runner.failures == 0, "".join(report)
-    if inspect.isclass(item) and item is not losses.SegmentationLoss:
+    if inspect.isclass(item) and item not in BASES and not issubclass(item, tuple):
         assert runner.tries > 0, f"{name} has no example"

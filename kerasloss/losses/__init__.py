@@ -3,11 +3,12 @@
 from kerasloss.losses import (
     asymmetry,
     balanced,
-    boundary,
+    boundaries,
     bounded,
     correlation,
     curved,
     distribution,
+    extremes,
     focusing,
     hardest,
     jaccard,
@@ -19,11 +20,12 @@ from kerasloss.losses import (
 from kerasloss.losses.asymmetry import *
 from kerasloss.losses.balanced import *
 from kerasloss.losses.base import SegmentationLoss
-from kerasloss.losses.boundary import *
+from kerasloss.losses.boundaries import *
 from kerasloss.losses.bounded import *
 from kerasloss.losses.correlation import *
 from kerasloss.losses.curved import *
 from kerasloss.losses.distribution import *
+from kerasloss.losses.extremes import *
 from kerasloss.losses.focusing import *
 from kerasloss.losses.hardest import *
 from kerasloss.losses.jaccard import *
@@ -35,11 +37,12 @@ from kerasloss.losses.unified import *
 __all__ = ["SegmentationLoss"]
 __all__ += asymmetry.__all__
 __all__ += balanced.__all__
-__all__ += boundary.__all__
+__all__ += boundaries.__all__
 __all__ += bounded.__all__
 __all__ += correlation.__all__
 __all__ += curved.__all__
 __all__ += distribution.__all__
+__all__ += extremes.__all__
 __all__ += focusing.__all__
 __all__ += hardest.__all__
 __all__ += jaccard.__all__

@@ -76,7 +76,7 @@ def top_k_cross_entropy(
         ignore_class=ignore_class,
     )
     factors = class_factors(pixels, class_weight, "top_k_cross_entropy")
-    cost = pixels.per_class(ops.negative, factors)
+    cost = pixels.cross_entropy(factors)
     top = _top_weight(ops.stop_gradient(cost), pixels.weight, fraction)
     return pixels._replace(weight=ops.stop_gradient(top)).mean(cost)
 

@@ -1,144 +1,225 @@
-"""Exact Euclidean distance transform and the size of objects, in the graph of every backend."""
+"""Exact Euclidean distance transform, in the graph of every backend."""
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import keras
+import numpy as np
 from keras import ops
 
 from kerasloss import _check
+from kerasloss.ops import _distance_host
 from kerasloss.ops.pixels import Tensor
 
 # Shifts tried in one turn of the loop: fewer turns, less overhead.
-_UNROLL = 4
+_UNROLL = 8
+# On a CPU the image is searched tile by tile: a tile with its neighbours fits in the first-level
+# cache, and stops as soon as its own pixels are done.
+_TILE = (32, 128)
 
 
-def distance_transform(mask: Tensor) -> Tensor:
-    """Distance of every pixel of a mask to the nearest pixel outside it, in pixels.
+def distance_transform(mask: Tensor, spacing: Any = None) -> Tensor:
+    """Distance of every pixel of a mask to the nearest pixel outside it.
 
     Exact, as `scipy.ndimage.distance_transform_edt` on each image. It runs inside `jit` and
     `tf.function` on the device that holds the mask; no gradient flows through it. Time grows with
-    the largest distance in the batch, memory is a small multiple of the mask.
+    the largest distance, memory is a small multiple of the mask.
 
     Args:
         mask: shape `(batch, *space)` with one to three space axes; non-zero is inside.
+        spacing: distance between neighbouring pixels, one number > 0 a space axis (or one for all),
+            in the unit that the result shall have; None for pixels.
 
     Returns:
         float32 tensor of the same shape: 0 outside the mask, and 0 everywhere in an image that
         has no pixel outside (SciPy leaves that case undefined).
 
     Raises:
-        ValueError: if `mask` has a rank other than 2 to 4.
+        ValueError: if `mask` has a rank other than 2 to 4, or `spacing` does not fit it.
 
     Example:
 
     >>> mask = np.array([[0, 1, 1, 1, 0, 1]])
     >>> print(np.asarray(kerasloss.ops.distance_transform(mask)))
     [[0. 1. 2. 1. 0. 1.]]
+    >>> print(np.asarray(kerasloss.ops.distance_transform(mask, spacing=[0.5])))
+    [[0.  0.5 1.  0.5 0.  0.5]]
     """
-    inside = ops.stop_gradient(ops.cast(ops.convert_to_tensor(mask), "float32")) != 0
-    if not 2 <= len(inside.shape) <= 4:
+    mask = ops.convert_to_tensor(mask)
+    if not 2 <= len(mask.shape) <= 4:
         raise _check.error(
             "distance_transform",
             "`mask` of shape (batch, *space) with one to three space axes",
-            f"shape {tuple(inside.shape)}",
+            f"shape {tuple(mask.shape)}",
         )
-    if any(size is None for size in inside.shape[1:]):
+    sizes = tuple(mask.shape)[1:]
+    if any(size is None for size in sizes):
         raise _check.error(
             "distance_transform",
             "space axes of known size",
-            f"shape {tuple(inside.shape)}",
+            f"shape {tuple(mask.shape)}",
             "Give the data set or the model's input a fixed height and width.",
         )
-    # Larger than any squared distance in the image.
-    far = float(sum(size**2 for size in inside.shape[1:]) + 1)
-    square = _along_last_axis(inside, far)
-    for axis in range(len(inside.shape) - 2, 0, -1):
-        square = ops.moveaxis(_lower_envelope(ops.moveaxis(square, axis, 1), far), 1, axis)
-    return ops.where(square >= far, 0.0, ops.sqrt(square))
+    steps = steps_of(spacing, len(sizes))
+    # In units of the largest step, squares of metres or light years stay within float32.
+    unit = max(steps)
+    steps = tuple(step / unit for step in steps)
+    far = 1.0 + squared_diagonal(sizes, steps)
+    inside = ops.cast(ops.stop_gradient(mask), "bool")
+    if _on_host(inside):
+        square = ops.convert_to_tensor(
+            _distance_host.squared_distance(inside.numpy(), steps, far), dtype="float32"
+        )
+    else:
+        square = _in_graph(inside, steps, far)
+    distance = ops.where(square >= far, 0.0, ops.sqrt(square))
+    return distance if unit == 1.0 else distance * unit
 
 
-def object_size(inside: Tensor, values: Tensor) -> Tensor:
-    """Largest of `values` in the connected object (8 or 26 neighbours) that each pixel belongs to.
-
-    Args:
-        inside: boolean, shape `(batch, *space)` with one to three space axes.
-        values: float tensor of the same shape, >= 0.
-
-    Returns:
-        Tensor of the same shape, 0 outside.
-    """
-    inside, values = ops.stop_gradient(inside), ops.stop_gradient(values)
-
-    def spread(current: Tensor) -> Tensor:
-        for axis in range(1, len(inside.shape)):
-            before, after = _shifted(current, axis, 1), _shifted(current, axis, -1)
-            current = ops.maximum(current, ops.maximum(before, after))
-        return ops.where(inside, current, 0.0)
-
-    def grows(current: Tensor, previous: Tensor) -> Tensor:
-        return ops.any(current > previous)
-
-    def step(current: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
-        for _ in range(_UNROLL - 1):
-            current = spread(current)
-        return spread(current), current
-
-    start = ops.where(inside, values, 0.0)
-    result, _ = ops.while_loop(grows, step, (start, start - 1.0))
-    return result
+def steps_of(spacing: Any, axes: int) -> tuple[float, ...]:
+    """Distance between neighbours along each of the space axes."""
+    _check.spacing("distance_transform", spacing, axes)
+    if spacing is None:
+        return (1.0,) * axes
+    given = [spacing] * axes if isinstance(spacing, (int, float, np.number)) else spacing
+    return tuple(float(step) for step in given)
 
 
-def _along_last_axis(inside: Tensor, far: float) -> Tensor:
-    """Squared distance to the nearest outside pixel on the same line, or `far`."""
+def squared_diagonal(sizes: tuple[int, ...], steps: tuple[float, ...]) -> float:
+    """Square of the diagonal of the image: no two of its pixels are farther apart."""
+    return sum((size * step) ** 2 for size, step in zip(sizes, steps, strict=True))
+
+
+def _on_host(tensor: Tensor) -> bool:
+    """Whether the tensor is PyTorch's and in the memory of the CPU, where NumPy can work on it."""
+    return keras.backend.backend() == "torch" and bool(tensor.device.type == "cpu")
+
+
+def _on_accelerator() -> bool:
+    """Whether the graph will run on a GPU or TPU (on PyTorch, whatever is not `_on_host`)."""
+    return keras.backend.backend() == "torch" or not keras.distribution.list_devices()[
+        0
+    ].startswith("cpu")
+
+
+def _in_graph(inside: Tensor, steps: tuple[float, ...], far: float) -> Tensor:
+    """Squared distance to the nearest pixel outside, or `far`; axis after axis."""
+    sizes = tuple(inside.shape)[1:]
+    square = ops.reshape(
+        _on_lines(ops.reshape(inside, (-1, sizes[-1])), steps[-1], far), (-1, *sizes)
+    )
+    for axis in range(len(sizes) - 2, -1, -1):
+        planes = ops.reshape(square, (-1, sizes[axis], math.prod(sizes[axis + 1 :])))
+        square = ops.reshape(_lower_envelope(planes, steps[axis], far), (-1, *sizes))
+    return square
+
+
+def _on_lines(inside: Tensor, step: float, far: float) -> Tensor:
+    """Squared distance to the nearest outside pixel on the same line `(lines, size)`, or `far`."""
     size = inside.shape[-1]
-    position = ops.arange(size, dtype="float32")
-    beyond = far + float(size)
-    left = position - _running_max(ops.where(inside, -beyond, position), size, 1)
-    right = -position - _running_max(ops.where(inside, -2.0 * beyond, -position), size, -1)
-    return ops.minimum(ops.square(ops.minimum(left, right)), far)
+    # Row i of this tensor is pixel i of all lines: what treats whole rows is fast.
+    rows = ops.cast(ops.transpose(inside), "float32")
+    count = _count_by_doubling if _on_accelerator() else _count_row_by_row
+    pixels = ops.transpose(count(rows, float(size)))
+    return ops.where(pixels >= size, far, ops.square(pixels * step))
 
 
-def _running_max(values: Tensor, size: int, direction: int) -> Tensor:
-    """Running maximum along the last axis from its start (1) or its end (-1), by doubling."""
+def _count_row_by_row(rows: Tensor, size: float) -> Tensor:
+    """Number of rows to the nearest 0 along axis 0, `size` or more without one."""
+
+    def forth(before: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
+        count = (before + 1.0) * row
+        return count, count
+
+    def back(after: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        count = ops.minimum(count, after + 1.0)
+        return count, count
+
+    start = ops.full_like(rows[0], size)
+    _, counts = ops.scan(forth, start, rows)
+    _, counts = ops.scan(back, start, counts, reverse=True)
+    return counts
+
+
+def _count_by_doubling(rows: Tensor, size: float) -> Tensor:
+    """The same in few operations on the whole tensor, for which an accelerator is made."""
+    counts = rows * size
     reach = 1
     while reach < size:
-        values = ops.maximum(values, _shifted(values, len(values.shape) - 1, direction * reach))
+        before = ops.pad(counts[:-reach], ((reach, 0), (0, 0)), constant_values=size)
+        after = ops.pad(counts[reach:], ((0, reach), (0, 0)), constant_values=size)
+        counts = ops.minimum(counts, ops.minimum(before, after) + float(reach))
         reach *= 2
-    return values
+    return counts
 
 
-def _shifted(values: Tensor, axis: int, by: int) -> Tensor:
-    """`values` moved along an axis; the edge value fills the gap, which no maximum notices."""
-    size = values.shape[axis]
-    by = max(-size, min(size, by))
-    head = [slice(None)] * len(values.shape)
-    edge = list(head)
-    head[axis] = slice(0, size - by) if by > 0 else slice(-by, None)
-    edge[axis] = slice(0, 1) if by > 0 else slice(size - 1, None)
-    fill = ops.repeat(values[tuple(edge)], abs(by), axis=axis)
-    parts = [fill, values[tuple(head)]] if by > 0 else [values[tuple(head)], fill]
-    return ops.concatenate(parts, axis=axis)
+def _lower_envelope(square: Tensor, step: float, far: float) -> Tensor:
+    """Minimum over all shifts d of `square(i + d) + (step * d)²` along axis 1 of three axes."""
+    size, width = square.shape[1:]
+    if _on_accelerator():
+        # Many small loops would leave it idle: one for the whole batch.
+        outside = ops.full_like(square, far)
+        padded = ops.concatenate([outside, square, outside], axis=1)
+        return _search(padded, square, (0, 0, 0), size, step)
+
+    counts = [-(-length // tile) for length, tile in zip((size, width), _TILE, strict=True)]
+    rows, columns = (
+        -(-length // count) for length, count in zip((size, width), counts, strict=True)
+    )
+    below, right = counts[0] * rows - size, counts[1] * columns - width
+    # Pixels that are there only to fill a tile are 0, so that nothing is searched for them.
+    start = ops.pad(square, ((0, 0), (0, below), (0, right)))
+    padded = ops.pad(square, ((0, 0), (rows, rows + below), (0, right)), constant_values=far)
+
+    def tile(index: Tensor) -> Tensor:
+        image, place = index // (counts[0] * counts[1]), index % (counts[0] * counts[1])
+        corner = (image, place // counts[1] * rows, place % counts[1] * columns)
+        best = ops.slice(start, _int32(corner), (1, rows, columns))
+        return _search(padded, best, corner, size, step)[0]
+
+    images = ops.shape(square)[0]
+    tiles = ops.map(tile, ops.arange(images * counts[0] * counts[1], dtype="int32"))
+    tiles = ops.reshape(tiles, (images, *counts, rows, columns))
+    joined = ops.transpose(tiles, (0, 1, 3, 2, 4))
+    joined = ops.reshape(joined, (images, counts[0] * rows, counts[1] * columns))
+    return joined[:, :size, :width]
 
 
-def _lower_envelope(square: Tensor, far: float) -> Tensor:
-    """Minimum over all shifts d of `square(i + d) + d²` along axis 1."""
-    shape, size = ops.shape(square), square.shape[1]
-    outside = ops.full_like(square, far)
-    padded = ops.concatenate([outside, square, outside], axis=1)
+def _search(padded: Tensor, best: Tensor, corner: Any, size: int, step: float) -> Tensor:
+    """Tries growing shifts until their cost alone exceeds the largest value still held.
+
+    Args:
+        padded: the values, with as many rows before and after as `best` has.
+        best: the values at the shift 0, of `shape`.
+        corner: where `best` lies in the image without padding.
+        size: number of rows of the image.
+        step: distance between two rows.
+    """
+    shape = ops.shape(best)
+    top = corner[1] + best.shape[1]
+    last = padded.shape[1] - best.shape[1]
 
     def at(shift: Tensor) -> Tensor:
-        start = [ops.cast(s, "int32") for s in [0, size + shift] + [0] * (len(shape) - 2)]
-        return ops.slice(padded, start, shape)
+        row = ops.clip(top + shift, 0, last)  # all of it padding, before and after the image
+        return ops.slice(padded, _int32((corner[0], row, corner[2])), shape)
+
+    def cost(shift: Tensor) -> Tensor:
+        return ops.square(ops.cast(shift, "float32") * step)
 
     def improves(shift: Tensor, best: Tensor) -> Tensor:
-        return ops.logical_and(shift < size, ops.cast(shift, "float32") ** 2 < ops.max(best))
+        return ops.logical_and(shift < size, cost(shift) < ops.max(best))
 
-    def step(shift: Tensor, best: Tensor) -> tuple[Tensor, Tensor]:
+    def turn(shift: Tensor, best: Tensor) -> tuple[Tensor, Tensor]:
         for offset in range(_UNROLL):
-            # Beyond the image the shift stands still: its d² only grows, so it wins nothing.
-            reach = ops.minimum(shift + offset, size)
-            cost = ops.cast(shift + offset, "float32") ** 2
-            best = ops.minimum(best, ops.minimum(at(reach), at(-reach)) + cost)
+            nearest = ops.minimum(at(shift + offset), at(-shift - offset))
+            best = ops.minimum(best, nearest + cost(shift + offset))
         return shift + _UNROLL, best
 
-    _, best = ops.while_loop(improves, step, (ops.convert_to_tensor(1, dtype="int32"), square))
+    _, best = ops.while_loop(improves, turn, (ops.convert_to_tensor(1, dtype="int32"), best))
     return best
+
+
+def _int32(values: Any) -> list[Tensor]:
+    return [ops.cast(value, "int32") for value in values]

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from oracle.core import read
-from oracle.region import _pools, tversky
+from oracle.region import pools, tversky
 
 
 def soft_skeleton(image, iterations=10):
@@ -64,7 +64,7 @@ def cl_dice(
     lines = [
         sum(w * _centre_line_error(group, c, smooth, iterations) for c, w in enumerate(asked) if w)
         / sum(asked)
-        for group in _pools(images, pool)
+        for group in pools(images, pool)
     ]
     overlap = tversky(
         y_true, y_pred, sample_weight, alpha=0.5, beta=0.5, smooth=smooth / 2, pool=pool,
