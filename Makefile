@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The CPU build: from the configured index if it has one, else from PyTorch's own.
 TORCH := torch==2.13.0+cpu
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
-BACKENDS ?= tensorflow jax torch
+BACKENDS ?= jax tensorflow torch
 
 export TF_CPP_MIN_LOG_LEVEL := 3
 export NO_MKDOCS_2_WARNING := 1
@@ -15,14 +15,19 @@ export NO_MKDOCS_2_WARNING := 1
 demo: $(VENV)/demo.stamp  ## search on synthetic micrographs
 	$(BIN)/kerasloss-search demo --backend jax --output demo
 
-test: $(VENV)/dev.stamp  ## all tests, on each backend in a process of its own
-	@for backend in $(BACKENDS); do \
-	  echo "== $$backend"; \
-	  KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q --ignore=tests/search tests || exit 1; \
-	  KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -m backend tests/search || exit 1; \
-	done
+test: $(VENV)/dev.stamp  ## all tests, each backend in a process of its own, two at a time
+	@$(MAKE) --no-print-directory -j 2 $(BACKENDS:%=test-%) test-search
+
+test-%: $(VENV)/dev.stamp
+	@echo "== $*"
+	@KERAS_BACKEND=$* $(BIN)/python -m pytest -q --ignore=tests/search tests
+	@KERAS_BACKEND=$* $(BIN)/python -m pytest -q -m backend tests/search
+	@echo "== $*: passed"
+
+test-search: $(VENV)/dev.stamp
 	@echo "== search"
 	@KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not backend" tests/search
+	@echo "== search: passed"
 
 lint: $(VENV)/dev.stamp  ## style, types, dependency directions, documentation
 	$(BIN)/ruff check .
@@ -38,6 +43,7 @@ bench: $(VENV)/dev.stamp  ## speed, as ratios against a baseline in the same run
 	KERAS_BACKEND=jax $(BIN)/python benchmarks/weighting_overhead.py
 	KERAS_BACKEND=tensorflow $(BIN)/python benchmarks/weighting_overhead.py
 	KERAS_BACKEND=torch $(BIN)/python benchmarks/weighting_overhead.py
+	$(BIN)/python benchmarks/distance_transform.py
 	$(BIN)/python benchmarks/search_throughput.py --backend jax
 	$(BIN)/python benchmarks/search_throughput.py --backend tensorflow
 

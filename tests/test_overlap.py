@@ -180,6 +180,19 @@ def test_generalized_dice_of_an_absent_class():
     )
 
 
+def test_generalized_dice_beside_a_large_background():
+    """Few errors on a quarter of a million pixels are not lost among their rounding errors."""
+    y_true = np.zeros((1, 512, 512), "float32")
+    y_true[0, 100:120, 100:120] = 1
+    y_pred = np.where(y_true == 1, 1 - 2.0**-14, 2.0**-21)[..., None].astype("float32")
+    miss, false_alarm = 400 * 2.0**-14, (512**2 - 400) * 2.0**-21
+    rare, error = (400 / (512**2 - 400)) ** 2, miss + false_alarm
+    whole = 800 - miss + false_alarm + rare * (2 * (512**2 - 400) + miss - false_alarm)
+    expected = (1 + rare) * error / whole
+    value = array(kerasloss.generalized_dice(y_true, y_pred, smooth=0.0))
+    np.testing.assert_allclose(value, [expected], rtol=1e-3)
+
+
 @one_and_three
 def test_generalized_dice_of_a_tiny_class(channels):
     """1 / size^2 would leave the range of float32."""

@@ -56,9 +56,10 @@ def soft_counts(pixels: Pixels, pool: Pool, *, every_class: bool, form: Form = "
         hit = total(target * probability)
         miss = total(target) - hit
         if both_classes:
-            # From sums of zeros where there is no background: it must not seem to have a size.
+            # Not a difference of sums: the errors are small beside either class, and an absent
+            # background would seem to have a size.
             rejection = total((1.0 - target) * (1.0 - probability))
-            false_alarm = total(1.0 - target) - rejection
+            false_alarm = total((1.0 - target) * probability)
         else:
             false_alarm = total(probability) - hit
     if not both_classes:

@@ -68,7 +68,7 @@ def distance_transform(mask: Tensor, spacing: Any = None) -> Tensor:
     steps = tuple(step / unit for step in steps)
     far = 1.0 + squared_diagonal(sizes, steps)
     inside = ops.cast(ops.stop_gradient(mask), "bool")
-    if _on_host(inside):
+    if on_host(inside):
         square = ops.convert_to_tensor(
             _distance_host.squared_distance(inside.numpy(), steps, far), dtype="float32"
         )
@@ -92,13 +92,13 @@ def squared_diagonal(sizes: tuple[int, ...], steps: tuple[float, ...]) -> float:
     return sum((size * step) ** 2 for size, step in zip(sizes, steps, strict=True))
 
 
-def _on_host(tensor: Tensor) -> bool:
+def on_host(tensor: Tensor) -> bool:
     """Whether the tensor is PyTorch's and in the memory of the CPU, where NumPy can work on it."""
     return keras.backend.backend() == "torch" and bool(tensor.device.type == "cpu")
 
 
-def _on_accelerator() -> bool:
-    """Whether the graph will run on a GPU or TPU (on PyTorch, whatever is not `_on_host`)."""
+def on_accelerator() -> bool:
+    """Whether the graph will run on a GPU or TPU (on PyTorch, whatever is not `on_host`)."""
     return keras.backend.backend() == "torch" or not keras.distribution.list_devices()[
         0
     ].startswith("cpu")
@@ -121,7 +121,7 @@ def _on_lines(inside: Tensor, step: float, far: float) -> Tensor:
     size = inside.shape[-1]
     # Row i of this tensor is pixel i of all lines: what treats whole rows is fast.
     rows = ops.cast(ops.transpose(inside), "float32")
-    count = _count_by_doubling if _on_accelerator() else _count_row_by_row
+    count = _count_by_doubling if on_accelerator() else _count_row_by_row
     pixels = ops.transpose(count(rows, float(size)))
     return ops.where(pixels >= size, far, ops.square(pixels * step))
 
@@ -158,7 +158,7 @@ def _count_by_doubling(rows: Tensor, size: float) -> Tensor:
 def _lower_envelope(square: Tensor, step: float, far: float) -> Tensor:
     """Minimum over all shifts d of `square(i + d) + (step * d)²` along axis 1 of three axes."""
     size, width = square.shape[1:]
-    if _on_accelerator():
+    if on_accelerator():
         # Many small loops would leave it idle: one for the whole batch.
         outside = ops.full_like(square, far)
         padded = ops.concatenate([outside, square, outside], axis=1)

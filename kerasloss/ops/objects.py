@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from keras import ops
 
+from kerasloss.ops import _objects_host
+from kerasloss.ops.distance import on_accelerator, on_host
 from kerasloss.ops.pixels import Tensor
 
-# Steps in one turn of the loop: fewer turns, less overhead.
+# Steps in one turn of the loop on an accelerator: fewer turns, less overhead.
 _UNROLL = 4
 
 
@@ -21,34 +23,57 @@ def object_size(inside: Tensor, values: Tensor) -> Tensor:
         Tensor of the same shape, 0 outside.
     """
     inside, values = ops.stop_gradient(inside), ops.stop_gradient(values)
+    if on_host(inside):
+        return ops.convert_to_tensor(_objects_host.object_size(inside.numpy(), values.numpy()))
 
     def spread(current: Tensor) -> Tensor:
+        return ops.where(inside, _widened(current), 0.0)
+
+    def turn(current: Tensor) -> Tensor:
+        if on_accelerator():
+            for _ in range(_UNROLL):
+                current = spread(current)
+            return current
+        # One pixel a step is slow where an object is long. A sweep carries its largest value down
+        # any path that does not turn back, so a turn of the loop is needed for each turn of a path.
         for axis in range(1, len(inside.shape)):
-            before, after = _shifted(current, axis, 1), _shifted(current, axis, -1)
-            current = ops.maximum(current, ops.maximum(before, after))
-        return ops.where(inside, current, 0.0)
+            current = _swept(inside, current, axis)
+        return current
 
-    def grows(current: Tensor, previous: Tensor) -> Tensor:
-        return ops.any(current > previous)
+    def grows(current: Tensor) -> Tensor:
+        return ops.any(spread(current) > current)
 
-    def step(current: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
-        for _ in range(_UNROLL - 1):
-            current = spread(current)
-        return spread(current), current
-
-    start = ops.where(inside, values, 0.0)
-    result, _ = ops.while_loop(grows, step, (start, start - 1.0))
-    return result
+    return ops.while_loop(
+        grows, lambda current: (turn(current),), (ops.where(inside, values, 0.0),)
+    )[0]
 
 
-def _shifted(values: Tensor, axis: int, by: int) -> Tensor:
-    """`values` moved along an axis; the edge value fills the gap, which no maximum notices."""
-    size = values.shape[axis]
-    by = max(-size, min(size, by))
-    head = [slice(None)] * len(values.shape)
-    edge = list(head)
-    head[axis] = slice(0, size - by) if by > 0 else slice(-by, None)
-    edge[axis] = slice(0, 1) if by > 0 else slice(size - 1, None)
-    fill = ops.repeat(values[tuple(edge)], abs(by), axis=axis)
-    parts = [fill, values[tuple(head)]] if by > 0 else [values[tuple(head)], fill]
-    return ops.concatenate(parts, axis=axis)
+def _swept(inside: Tensor, values: Tensor, axis: int) -> Tensor:
+    """Maxima carried along an axis inside the mask, straight or diagonally, forth and back."""
+    rows, open_ = ops.moveaxis(values, axis, 0), ops.moveaxis(inside, axis, 0)
+
+    def carry(before: Tensor, row: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        row = ops.where(row[1], ops.maximum(row[0], _widened(before)), 0.0)
+        return row, row
+
+    nothing = ops.zeros_like(rows[0])
+    _, rows = ops.scan(carry, nothing, (rows, open_))
+    _, rows = ops.scan(carry, nothing, (rows, open_), reverse=True)
+    return ops.moveaxis(rows, 0, axis)
+
+
+def _widened(values: Tensor) -> Tensor:
+    """Maximum over a pixel and its neighbours in all axes but the first, corners included."""
+    for axis in range(1, len(values.shape)):
+        size = values.shape[axis]
+        first, last = _part(values, axis, 0, 1), _part(values, axis, size - 1, size)
+        before = ops.concatenate([first, _part(values, axis, 0, size - 1)], axis=axis)
+        after = ops.concatenate([_part(values, axis, 1, size), last], axis=axis)
+        values = ops.maximum(values, ops.maximum(before, after))
+    return values
+
+
+def _part(values: Tensor, axis: int, start: int, stop: int) -> Tensor:
+    index = [slice(None)] * len(values.shape)
+    index[axis] = slice(start, stop)
+    return values[tuple(index)]
