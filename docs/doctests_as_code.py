@@ -1,4 +1,4 @@
-"""Lets the API reference show the doctests of a docstring as code; Markdown takes `>>>` for quotes."""
+"""Lets the API reference show doctests as code, where Markdown would take `>>>` for quotes."""
 
 from __future__ import annotations
 

@@ -96,9 +96,14 @@ def picture():
 
 
 @pytest.fixture(scope="module")
-def cost(picture):
+def costs(picture):
+    return picture.costs()
+
+
+@pytest.fixture(scope="module")
+def cost(picture, costs):
     """`cost[loss][error]` as in the picture."""
-    rows = zip(picture.LOSSES, picture.costs(), strict=True)
+    rows = zip(picture.LOSSES, costs, strict=True)
     return {loss: dict(zip(ERRORS, row, strict=True)) for loss, row in rows}
 
 
@@ -145,7 +150,7 @@ def test_no_loss_punishes_joined_objects(cost):
     assert all(row["joined"] < 1.001 for row in cost.values())
 
 
-def test_picture_can_be_drawn(picture, tmp_path):
+def test_picture_can_be_drawn(picture, costs, tmp_path):
     pytest.importorskip("matplotlib")
-    picture.draw(tmp_path / "picture.png")
+    picture.draw(tmp_path / "picture.png", costs)
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 import kerasloss
@@ -76,24 +77,22 @@ def predictions() -> dict[str, Array]:
 
 def costs(names: tuple[str, ...] = LOSSES) -> Array:
     """The value of each loss (row) for each error (column), as the row's mean over wrong pixels."""
-    y_true = truth()[None, ..., None].astype("float32")
-    rows = []
-    for name in names:
-        loss = getattr(kerasloss, name)()
-        rows.append([float(loss(y_true, p[None, ..., None])) for p in predictions().values()])
-    values = np.array(rows)
+    y_pred = np.stack(list(predictions().values()))[..., None].astype("float32")
+    y_true = np.broadcast_to(truth()[None, ..., None], y_pred.shape).astype("float32")
+    rows = [getattr(kerasloss, name)().values(y_true, y_pred) for name in names]
+    values = np.array([keras.ops.convert_to_numpy(row) for row in rows])
     return values / values[:, :-1].mean(axis=1, keepdims=True)
 
 
-def draw(path: Path) -> None:
-    """Draws the errors above what they cost."""
+def draw(path: Path, values: Array) -> None:
+    """Draws the errors above what they cost, as `costs` gives it."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
     from matplotlib.colors import LogNorm
 
-    right, errors, values = truth(), predictions(), costs()
+    right, errors = truth(), predictions()
     columns, rows = len(errors), len(LOSSES)
     figure = plt.figure(figsize=(11.5, 8.2), dpi=130, facecolor="white")
     left, width, top = 0.165, 0.825, 0.885
@@ -214,4 +213,4 @@ def _dilated(mask: Array) -> Array:
 
 
 if __name__ == "__main__":
-    draw(Path(__file__).parent.parent / "images" / "what_losses_reward.png")
+    draw(Path(__file__).parent.parent / "images" / "what_losses_reward.png", costs())
