@@ -1,4 +1,4 @@
-"""Draws `docs/images/what_losses_reward.png`: one truth, nine ways to get it wrong, what each costs.
+"""Draws `docs/images/what_losses_reward.png`: nine ways to get a truth wrong, and the cost.
 
     python docs/pictures/what_losses_reward.py
 
@@ -19,7 +19,7 @@ SIZE = 96
 WRONG = 52  # pixels
 SURE = 0.999  # what a confident prediction says; not 1, so that its logarithm is finite
 
-# Centre row, centre column, squared radius: chosen so that each error can have 52 pixels.
+# Centre row, centre column, squared radius: chosen so that each error has 52 pixels.
 WIDE, NARROW, SHIFTED = (22, 20, 81), (72, 20, 90), (20, 48, 41)
 PAIR = ((78, 48.5, 74.5), (78, 71.5, 74.5))
 TINY = ((42, 86, 4), (60, 86, 4), (58, 8, 4), (8, 70, 4))
@@ -117,7 +117,7 @@ def draw(path: Path) -> None:
     for kind, count in KINDS.items():
         a, b = left + cell * (start + 0.06), left + cell * (start + count - 0.06)
         figure.add_artist(plt.Line2D((a, b), (0.945, 0.945), color="0.3", linewidth=1))
-        wrong = "no wrong pixel" if kind == "none" else kind
+        wrong = "none wrong" if kind == "none" else kind
         figure.text((a + b) / 2, 0.95, wrong, ha="center", va="bottom", fontsize=10, weight="bold")
         start += count
 
@@ -144,7 +144,9 @@ def draw(path: Path) -> None:
 
     scale = figure.add_axes((left + 0.43, 0.035, 0.39, 0.018))
     bar = figure.colorbar(shown, cax=scale, orientation="horizontal")
-    bar.set_ticks([1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8], labels=["1/8", "1/4", "1/2", "1", "2", "4", "8"])
+    bar.set_ticks(
+        [1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8], labels=["1/8", "1/4", "1/2", "1", "2", "4", "8"]
+    )
     bar.ax.minorticks_off()
     bar.ax.tick_params(labelsize=9)
     bar.outline.set_visible(False)
@@ -155,10 +157,10 @@ def draw(path: Path) -> None:
         fontsize=9.5,
         va="center",
     )
-    for x, (name, colour) in zip((0.01, 0.01), (("false alarm", FALSE_ALARM), ("miss", MISS))):
-        y = 0.055 if name == "miss" else 0.03
-        figure.add_artist(plt.Rectangle((x, y - 0.006), 0.012, 0.016, color=np.array(colour) / 255))
-        figure.text(x + 0.018, y + 0.002, name, fontsize=9.5, va="center")
+    for y, name, colour in ((0.055, "miss", MISS), (0.03, "false alarm", FALSE_ALARM)):
+        patch = plt.Rectangle((0.01, y - 0.006), 0.012, 0.016, color=np.array(colour) / 255)
+        figure.add_artist(patch)
+        figure.text(0.028, y + 0.002, name, fontsize=9.5, va="center")
     figure.savefig(path, metadata={"Software": None})
     plt.close(figure)
 
