@@ -56,6 +56,24 @@ def grad(fn, x):
     return value_and_grad(fn, x)[1]
 
 
+def compiled_value_and_grad(fn):
+    """`x -> (fn(x), gradient)` in NumPy, traced once a shape: for many steps of one loop."""
+    if BACKEND == "jax":
+        step = jax.jit(jax.value_and_grad(fn))
+    elif BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        @tf.function
+        def step(x):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                value = fn(x)
+            return value, tape.gradient(value, x)
+    else:
+        return lambda x: value_and_grad(fn, x)
+    return lambda x: tuple(array(result) for result in step(ops.convert_to_tensor(x)))
+
+
 def jit(fn):
     """`fn` of tensors, compiled with XLA. Keras runs PyTorch eagerly: there it stays as it is."""
     if BACKEND == "jax":

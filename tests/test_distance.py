@@ -8,6 +8,7 @@ from keras import ops
 from scipy import ndimage
 
 import kerasloss
+from kerasloss.ops import distance
 
 NEAR = 1e-3  # pixels
 
@@ -100,6 +101,25 @@ def test_spacing_equals_scipy(name, spacing):
     )
     expected = scipy_distance(mask, spacing)
     np.testing.assert_allclose(array(actual), expected, atol=NEAR * min(spacing))
+
+
+@pytest.mark.parametrize(
+    ("name", "spacing"),
+    [
+        ("outside discs", None),
+        ("outside few discs far apart", None),
+        ("one full of three", (2.0, 0.5)),
+        ("line", None),
+        ("volume", (3.0, 1.0, 0.8)),
+    ],
+)
+def test_way_of_an_accelerator(name, spacing, monkeypatch):
+    """What a GPU would run, on the CPU: one search for the whole batch."""
+    monkeypatch.setattr(distance, "on_host", lambda tensor: False)
+    monkeypatch.setattr(distance, "on_accelerator", lambda: True)
+    mask = MASKS[name]
+    actual = jit(lambda x: distance.distance_transform(x, spacing))(ops.convert_to_tensor(mask))
+    np.testing.assert_allclose(array(actual), scipy_distance(mask, spacing), atol=NEAR)
 
 
 def test_one_spacing_for_all_axes():

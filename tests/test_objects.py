@@ -6,6 +6,7 @@ from backend_tools import array, jit
 from keras import ops
 from scipy import ndimage
 
+from kerasloss.ops import objects
 from kerasloss.ops.objects import object_size
 
 
@@ -68,6 +69,18 @@ def test_equals_labels(name):
     actual = array(jit(object_size)(*tensors))
     np.testing.assert_array_equal(actual, expected_size(inside, values))
     np.testing.assert_array_equal(array(tensors[1]), values)  # left as it was
+
+
+@pytest.mark.parametrize("name", ["snake", "noise", "volume"])
+def test_way_of_an_accelerator(name, monkeypatch):
+    """What a GPU would run, on the CPU."""
+    monkeypatch.setattr(objects, "on_host", lambda tensor: False)
+    monkeypatch.setattr(objects, "on_accelerator", lambda: True)
+    inside = MASKS[name]
+    values = np.random.default_rng(2).random(inside.shape).astype("float32")
+    tensors = ops.convert_to_tensor(inside), ops.convert_to_tensor(values)
+    actual = array(jit(lambda *both: objects.object_size(*both))(*tensors))
+    np.testing.assert_array_equal(actual, expected_size(inside, values))
 
 
 def test_mask_is_one_object():

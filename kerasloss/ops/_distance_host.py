@@ -19,8 +19,8 @@ _STRIP = 256
 _TURN = 8
 # Whole squared pixels are first searched in uint16, at half the time: up to this shift, with larger
 # values cut, so that no sum leaves the range.
-_NARROW_SHIFTS = 128
-_NARROW_FAR = 65535 - _NARROW_SHIFTS**2
+NARROW_SHIFTS = 128
+NARROW_FAR = 65535 - NARROW_SHIFTS**2
 
 
 def squared_distance(inside: Array, steps: tuple[float, ...], far: float) -> Array:
@@ -69,10 +69,10 @@ def _lower_envelope(square: Array, step: float, far: float, whole: bool) -> None
     shifts, settled = range(1, size), 0.0
     source = square.copy()
     if whole:
-        best = np.minimum(square, np.float32(_NARROW_FAR)).astype(np.uint16)
-        shifts = range(1, min(size, _NARROW_SHIFTS))
-        _search(best.copy(), best, step, shifts, _NARROW_FAR)
-        cut = best == _NARROW_FAR
+        best = np.minimum(square, np.float32(NARROW_FAR)).astype(np.uint16)
+        shifts = range(1, min(size, NARROW_SHIFTS))
+        _search(best.copy(), best, step, shifts, NARROW_FAR)
+        cut = best == NARROW_FAR
         np.copyto(square, best, where=~cut)
         # Nothing beyond the shifts tried is nearer than this.
         settled = float(shifts.stop**2)

@@ -10,14 +10,14 @@ import numpy as np
 from keras import ops
 
 from kerasloss import _check
-from kerasloss.ops import _distance_host
+from kerasloss.ops._distance_host import NARROW_FAR, NARROW_SHIFTS, squared_distance
 from kerasloss.ops.pixels import Tensor
 
 # Shifts tried in one turn of the loop: fewer turns, less overhead.
 _UNROLL = 8
 # On a CPU the image is searched tile by tile: a tile with its neighbours fits in the first-level
 # cache, and stops as soon as its own pixels are done.
-_TILE = (32, 128)
+_TILE = (32, 256)
 
 
 def distance_transform(mask: Tensor, spacing: Any = None) -> Tensor:
@@ -70,7 +70,7 @@ def distance_transform(mask: Tensor, spacing: Any = None) -> Tensor:
     inside = ops.cast(ops.stop_gradient(mask), "bool")
     if on_host(inside):
         square = ops.convert_to_tensor(
-            _distance_host.squared_distance(inside.numpy(), steps, far), dtype="float32"
+            squared_distance(inside.numpy(), steps, far), dtype="float32"
         )
     else:
         square = _in_graph(inside, steps, far)
@@ -107,12 +107,13 @@ def on_accelerator() -> bool:
 def _in_graph(inside: Tensor, steps: tuple[float, ...], far: float) -> Tensor:
     """Squared distance to the nearest pixel outside, or `far`; axis after axis."""
     sizes = tuple(inside.shape)[1:]
+    whole = all(step == 1.0 for step in steps)
     square = ops.reshape(
         _on_lines(ops.reshape(inside, (-1, sizes[-1])), steps[-1], far), (-1, *sizes)
     )
     for axis in range(len(sizes) - 2, -1, -1):
         planes = ops.reshape(square, (-1, sizes[axis], math.prod(sizes[axis + 1 :])))
-        square = ops.reshape(_lower_envelope(planes, steps[axis], far), (-1, *sizes))
+        square = ops.reshape(_lower_envelope(planes, steps[axis], far, whole), (-1, *sizes))
     return square
 
 
@@ -120,32 +121,36 @@ def _on_lines(inside: Tensor, step: float, far: float) -> Tensor:
     """Squared distance to the nearest outside pixel on the same line `(lines, size)`, or `far`."""
     size = inside.shape[-1]
     # Row i of this tensor is pixel i of all lines: what treats whole rows is fast.
-    rows = ops.cast(ops.transpose(inside), "float32")
-    count = _count_by_doubling if on_accelerator() else _count_row_by_row
-    pixels = ops.transpose(count(rows, float(size)))
+    rows = ops.transpose(inside)
+    counts = _count_by_doubling(rows) if on_accelerator() else _count_row_by_row(rows)
+    pixels = ops.cast(ops.transpose(counts), "float32")
     return ops.where(pixels >= size, far, ops.square(pixels * step))
 
 
-def _count_row_by_row(rows: Tensor, size: float) -> Tensor:
-    """Number of rows to the nearest 0 along axis 0, `size` or more without one."""
+def _count_row_by_row(inside: Tensor) -> Tensor:
+    """Number of rows to the nearest one outside along axis 0, `size` or more without one."""
+    size = inside.shape[0]
+    dtype = "uint16" if size < 2**15 else "float32"
+    start = ops.full_like(inside[0], size, dtype=dtype)
+    one = ops.ones((), dtype=dtype)
 
     def forth(before: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
-        count = (before + 1.0) * row
+        count = (before + one) * row
         return count, count
 
     def back(after: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-        count = ops.minimum(count, after + 1.0)
+        count = ops.minimum(count, after + one)
         return count, count
 
-    start = ops.full_like(rows[0], size)
-    _, counts = ops.scan(forth, start, rows)
+    _, counts = ops.scan(forth, start, ops.cast(inside, dtype))
     _, counts = ops.scan(back, start, counts, reverse=True)
     return counts
 
 
-def _count_by_doubling(rows: Tensor, size: float) -> Tensor:
+def _count_by_doubling(inside: Tensor) -> Tensor:
     """The same in few operations on the whole tensor, for which an accelerator is made."""
-    counts = rows * size
+    size = inside.shape[0]
+    counts = ops.where(inside, float(size), 0.0)
     reach = 1
     while reach < size:
         before = ops.pad(counts[:-reach], ((reach, 0), (0, 0)), constant_values=size)
@@ -155,14 +160,14 @@ def _count_by_doubling(rows: Tensor, size: float) -> Tensor:
     return counts
 
 
-def _lower_envelope(square: Tensor, step: float, far: float) -> Tensor:
+def _lower_envelope(square: Tensor, step: float, far: float, whole: bool) -> Tensor:
     """Minimum over all shifts d of `square(i + d) + (step * d)²` along axis 1 of three axes."""
     size, width = square.shape[1:]
     if on_accelerator():
         # Many small loops would leave it idle: one for the whole batch.
         outside = ops.full_like(square, far)
         padded = ops.concatenate([outside, square, outside], axis=1)
-        return _search(padded, square, (0, 0, 0), size, step)
+        return _search(padded, square, (0, 0, 0), step, 1, size)
 
     counts = [-(-length // tile) for length, tile in zip((size, width), _TILE, strict=True)]
     rows, columns = (
@@ -172,12 +177,26 @@ def _lower_envelope(square: Tensor, step: float, far: float) -> Tensor:
     # Pixels that are there only to fill a tile are 0, so that nothing is searched for them.
     start = ops.pad(square, ((0, 0), (0, below), (0, right)))
     padded = ops.pad(square, ((0, 0), (rows, rows + below), (0, right)), constant_values=far)
+    if whole:
+        narrow_start, narrow_padded = _narrow(start), _narrow(padded)
 
     def tile(index: Tensor) -> Tensor:
         image, place = index // (counts[0] * counts[1]), index % (counts[0] * counts[1])
         corner = (image, place // counts[1] * rows, place % counts[1] * columns)
-        best = ops.slice(start, _int32(corner), (1, rows, columns))
-        return _search(padded, best, corner, size, step)[0]
+
+        def cut_out(values: Tensor) -> Tensor:
+            return ops.slice(values, _int32(corner), (1, rows, columns))
+
+        best, first = cut_out(start), 1
+        if whole:
+            narrow = cut_out(narrow_start)
+            narrow = _search(narrow_padded, narrow, corner, step, 1, min(size, NARROW_SHIFTS))
+            narrow = ops.cast(narrow, "float32")
+            was_cut = narrow >= NARROW_FAR
+            best = ops.where(was_cut, best, narrow)
+            # A value that was cut may have missed a near shift as well.
+            first = ops.where(ops.any(was_cut), 1, NARROW_SHIFTS)
+        return _search(padded, best, corner, step, first, size)[0]
 
     images = ops.shape(square)[0]
     tiles = ops.map(tile, ops.arange(images * counts[0] * counts[1], dtype="int32"))
@@ -187,15 +206,22 @@ def _lower_envelope(square: Tensor, step: float, far: float) -> Tensor:
     return joined[:, :size, :width]
 
 
-def _search(padded: Tensor, best: Tensor, corner: Any, size: int, step: float) -> Tensor:
+def _narrow(square: Tensor) -> Tensor:
+    return ops.cast(ops.minimum(square, float(NARROW_FAR)), "uint16")
+
+
+def _search(
+    padded: Tensor, best: Tensor, corner: Any, step: float, first: Any, stop: int
+) -> Tensor:
     """Tries growing shifts until their cost alone exceeds the largest value still held.
 
     Args:
         padded: the values, with as many rows before and after as `best` has.
-        best: the values at the shift 0, of `shape`.
+        best: the values at the shift 0.
         corner: where `best` lies in the image without padding.
-        size: number of rows of the image.
         step: distance between two rows.
+        first: the shift to begin with.
+        stop: the shift to end before. (A few beyond it are tried: all of them padding, or true.)
     """
     shape = ops.shape(best)
     top = corner[1] + best.shape[1]
@@ -209,15 +235,16 @@ def _search(padded: Tensor, best: Tensor, corner: Any, size: int, step: float) -
         return ops.square(ops.cast(shift, "float32") * step)
 
     def improves(shift: Tensor, best: Tensor) -> Tensor:
-        return ops.logical_and(shift < size, cost(shift) < ops.max(best))
+        largest = ops.cast(ops.max(best), "float32")
+        return ops.logical_and(shift < stop, cost(shift) < largest)
 
     def turn(shift: Tensor, best: Tensor) -> tuple[Tensor, Tensor]:
         for offset in range(_UNROLL):
             nearest = ops.minimum(at(shift + offset), at(-shift - offset))
-            best = ops.minimum(best, nearest + cost(shift + offset))
+            best = ops.minimum(best, nearest + ops.cast(cost(shift + offset), best.dtype))
         return shift + _UNROLL, best
 
-    _, best = ops.while_loop(improves, turn, (ops.convert_to_tensor(1, dtype="int32"), best))
+    _, best = ops.while_loop(improves, turn, (ops.cast(first, "int32"), best))
     return best
 
 
