@@ -24,8 +24,9 @@ def distance_transform(mask: Tensor, spacing: Any = None) -> Tensor:
     """Distance of every pixel of a mask to the nearest pixel outside it.
 
     Exact, as `scipy.ndimage.distance_transform_edt` on each image. It runs inside `jit` and
-    `tf.function` on the device that holds the mask; no gradient flows through it. Time grows with
-    the largest distance, memory is a small multiple of the mask.
+    `tf.function` on the device that holds the mask (for PyTorch on a CPU, in NumPy on its memory);
+    no gradient flows through it. Time grows with the largest distance, memory is a small multiple
+    of the mask.
 
     Args:
         mask: shape `(batch, *space)` with one to three space axes; non-zero is inside.
