@@ -1,10 +1,12 @@
 """References of the losses on topology."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import ndimage
 
 from oracle.core import read
-from oracle.region import _pools, tversky
+from oracle.region import dice
 
 
 def soft_skeleton(image, iterations=10):
@@ -61,13 +63,17 @@ def cl_dice(
     asked = class_weight
     if asked is None:
         asked = [0, 1] if images[0].one_channel else [1] * len(images[0].classes)
-    lines = [
-        sum(w * _centre_line_error(group, c, smooth, iterations) for c, w in enumerate(asked) if w)
-        / sum(asked)
-        for group in _pools(images, pool)
-    ]
-    overlap = tversky(
-        y_true, y_pred, sample_weight, alpha=0.5, beta=0.5, smooth=smooth / 2, pool=pool,
-        from_logits=from_logits, class_weight=class_weight, ignore_class=ignore_class,
+    groups = [images] * len(images)
+    if pool == "image":
+        groups = [[replace(image, times=1.0)] for image in images]  # alone, it is there once
+    lines = []
+    for group in groups:
+        errors = [
+            w * _centre_line_error(group, c, smooth, iterations) for c, w in enumerate(asked) if w
+        ]
+        lines.append(sum(errors) / sum(asked))
+    overlap = dice(
+        y_true, y_pred, sample_weight, smooth=smooth, pool=pool, from_logits=from_logits,
+        class_weight=class_weight, ignore_class=ignore_class,
     )  # fmt: skip
     return (1 - alpha) * overlap + alpha * np.array(lines)
