@@ -6,6 +6,8 @@ import functools
 from importlib import resources
 from typing import Any
 
+import keras
+
 from kerasloss import _check
 from kerasloss.compound import Compound
 from kerasloss.losses.base import SegmentationLoss
@@ -48,9 +50,9 @@ def citation(loss: Any) -> str:
     """Returns the papers to cite for a loss, as BibTeX.
 
     Args:
-        loss: a loss, its class, or its name as in `kerasloss.get`; a weighting strategy; or a
-            `DeepSupervision`. A `Compound` gives the papers of all its terms and of its strategy, a
-            wrapper those of what it wraps.
+        loss: a loss, its class, or its name as in `kerasloss.get`; a weighting strategy; a
+            `DeepSupervision`; or several of them, as in `model.loss`. A `Compound` gives the papers
+            of all its terms and of its strategy, a wrapper those of what it wraps.
 
     Returns:
         One BibTeX entry a paper, each once, an empty line between two.
@@ -71,20 +73,21 @@ def citation(loss: Any) -> str:
       pages = {107--114},
     }
     """
-    if isinstance(loss, str):
-        loss = get(loss)
-    kind = loss if isinstance(loss, type) else type(loss)
-    if not issubclass(kind, (SegmentationLoss, Weighting, DeepSupervision)):
-        raise _check.error("citation", "a kerasloss loss, its class or its name", repr(loss))
-    entries = list(dict.fromkeys(_entries(loss)))
+    entries: list[str] = []
+    for part in keras.tree.flatten(loss):
+        part = get(part) if isinstance(part, str) else part
+        kind = part if isinstance(part, type) else type(part)
+        if not issubclass(kind, (SegmentationLoss, Weighting, DeepSupervision)):
+            raise _check.error("citation", "a kerasloss loss, its class or its name", repr(part))
+        entries += _entries(part)
     if not entries:
         raise _check.error(
             "citation",
             "a loss with a paper",
-            kind.__name__,
+            repr(loss),
             "A class of your own has its BibTeX in the class attribute `reference`.",
         )
-    return "\n\n".join(entries)
+    return "\n\n".join(dict.fromkeys(entries))
 
 
 def _entries(loss: Any) -> list[str]:

@@ -61,8 +61,9 @@ def test_wrappers_cite_what_they_wrap():
     supervision = kerasloss.DeepSupervision(kerasloss.Dice() + kerasloss.Focal())
     expected = ["lee2015", "isensee2021", "milletari2016", "lin2017"]
     assert keys(kerasloss.citation(supervision)) == expected
-    level = supervision.for_outputs(2)[1]
-    assert keys(kerasloss.citation(level)) == ["milletari2016", "lin2017"]
+    levels = supervision.for_outputs(2)
+    for part in (levels[1], levels, {"full": levels[0], "half": levels[1]}):
+        assert keys(kerasloss.citation(part)) == ["milletari2016", "lin2017"]
 
 
 def test_decaying_term_has_a_paper_of_its_own():
@@ -91,7 +92,9 @@ def test_loss_of_the_user():
         kerasloss.citation(Unpublished)
 
 
-@pytest.mark.parametrize("loss", ["DiceLoss", None, 3, int, kerasloss.dice, kerasloss], ids=str)
+@pytest.mark.parametrize(
+    "loss", ["DiceLoss", None, 3, int, kerasloss.dice, kerasloss, [], ["dice", None]], ids=str
+)
 def test_what_is_no_loss(loss):
     with pytest.raises(ValueError):
         kerasloss.citation(loss)

@@ -115,7 +115,7 @@ def test_spacing_equals_scipy(name, spacing):
 )
 def test_way_of_an_accelerator(name, spacing, monkeypatch):
     """What a GPU would run, on the CPU: one search for the whole batch."""
-    monkeypatch.setattr(distance, "on_host", lambda tensor: False)
+    monkeypatch.setattr(distance, "host_array", lambda tensor: None)
     monkeypatch.setattr(distance, "on_accelerator", lambda: True)
     mask = MASKS[name]
     actual = jit(lambda x: distance.distance_transform(x, spacing))(ops.convert_to_tensor(mask))

@@ -74,7 +74,7 @@ def test_equals_labels(name):
 @pytest.mark.parametrize("name", ["snake", "noise", "volume"])
 def test_way_of_an_accelerator(name, monkeypatch):
     """What a GPU would run, on the CPU."""
-    monkeypatch.setattr(objects, "on_host", lambda tensor: False)
+    monkeypatch.setattr(objects, "host_array", lambda tensor: None)
     monkeypatch.setattr(objects, "on_accelerator", lambda: True)
     inside = MASKS[name]
     values = np.random.default_rng(2).random(inside.shape).astype("float32")

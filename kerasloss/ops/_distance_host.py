@@ -15,6 +15,8 @@ Array = np.ndarray[Any, Any]
 
 # Columns of a strip: a few hundred rows of them fit in the second-level cache.
 _STRIP = 256
+# Rows and columns that are transposed at a time.
+_BLOCK = 64
 # Shifts between two looks at which rows still improve.
 _TURN = 8
 # Whole squared pixels are first searched in uint16, at half the time: up to this shift, with larger
@@ -48,7 +50,7 @@ def _on_lines(inside: Array, step: float, far: float) -> Array:
     """Squared distance along the last axis alone."""
     size = inside.shape[-1]
     # Row i of this array is pixel i of all lines: what treats whole rows is fast.
-    rows = np.ascontiguousarray(inside.reshape(-1, size).T)
+    rows = _transposed(inside.reshape(-1, size))
     count = rows.astype(np.uint16 if size < 2**15 else np.uint32)
     count[0] *= size
     for row in range(1, size):
@@ -58,9 +60,22 @@ def _on_lines(inside: Array, step: float, far: float) -> Array:
     for row in range(size - 2, -1, -1):
         np.add(count[row + 1], 1, out=one_more)
         np.minimum(count[row], one_more, out=count[row])
-    square: Array = np.square(count.astype(np.float32) * np.float32(step))
+    count = _transposed(count)
+    square = count.astype(np.float32)
+    square *= np.float32(step)
+    np.square(square, out=square)
     square[count >= size] = far
-    return np.ascontiguousarray(square.T).reshape(inside.shape)
+    return square.reshape(inside.shape)
+
+
+def _transposed(matrix: Array) -> Array:
+    """The transpose in memory, block by block: whole columns would miss the cache."""
+    result = np.empty(matrix.shape[::-1], matrix.dtype)
+    for top in range(0, len(matrix), _BLOCK):
+        for left in range(0, matrix.shape[1], _BLOCK):
+            bottom, right = top + _BLOCK, left + _BLOCK
+            result[left:right, top:bottom] = matrix[top:bottom, left:right].T
+    return result
 
 
 def _lower_envelope(square: Array, step: float, far: float, whole: bool) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from kerasloss import _check
 from kerasloss.ops._distance_host import NARROW_FAR, NARROW_SHIFTS, squared_distance
 from kerasloss.ops.pixels import Tensor
+from kerasloss.ops.placement import host_array, on_accelerator
 
 # Shifts tried in one turn of the loop: fewer turns, less overhead.
 _UNROLL = 8
@@ -24,8 +24,9 @@ def distance_transform(mask: Tensor, spacing: Any = None) -> Tensor:
     """Distance of every pixel of a mask to the nearest pixel outside it.
 
     Exact, as `scipy.ndimage.distance_transform_edt` on each image. It runs inside `jit` and
-    `tf.function` on the device that holds the mask; no gradient flows through it. Time grows with
-    the largest distance, memory is a small multiple of the mask.
+    `tf.function` on the device that holds the mask (for PyTorch on a CPU, in NumPy on its memory);
+    no gradient flows through it. Time grows with the largest distance, memory is a small multiple
+    of the mask.
 
     Args:
         mask: shape `(batch, *space)` with one to three space axes; non-zero is inside.
@@ -68,12 +69,11 @@ def distance_transform(mask: Tensor, spacing: Any = None) -> Tensor:
     steps = tuple(step / unit for step in steps)
     far = 1.0 + squared_diagonal(sizes, steps)
     inside = ops.cast(ops.stop_gradient(mask), "bool")
-    if on_host(inside):
-        square = ops.convert_to_tensor(
-            squared_distance(inside.numpy(), steps, far), dtype="float32"
-        )
-    else:
+    known = host_array(inside)
+    if known is None:
         square = _in_graph(inside, steps, far)
+    else:
+        square = ops.convert_to_tensor(squared_distance(known, steps, far), dtype="float32")
     distance = ops.where(square >= far, 0.0, ops.sqrt(square))
     return distance if unit == 1.0 else distance * unit
 
@@ -90,18 +90,6 @@ def steps_of(spacing: Any, axes: int) -> tuple[float, ...]:
 def squared_diagonal(sizes: tuple[int, ...], steps: tuple[float, ...]) -> float:
     """Square of the diagonal of the image: no two of its pixels are farther apart."""
     return sum((size * step) ** 2 for size, step in zip(sizes, steps, strict=True))
-
-
-def on_host(tensor: Tensor) -> bool:
-    """Whether the tensor is PyTorch's and in the memory of the CPU, where NumPy can work on it."""
-    return keras.backend.backend() == "torch" and bool(tensor.device.type == "cpu")
-
-
-def on_accelerator() -> bool:
-    """Whether the graph will run on a GPU or TPU (on PyTorch, whatever is not `on_host`)."""
-    return keras.backend.backend() == "torch" or not keras.distribution.list_devices()[
-        0
-    ].startswith("cpu")
 
 
 def _in_graph(inside: Tensor, steps: tuple[float, ...], far: float) -> Tensor:

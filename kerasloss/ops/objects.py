@@ -5,8 +5,8 @@ from __future__ import annotations
 from keras import ops
 
 from kerasloss.ops import _objects_host
-from kerasloss.ops.distance import on_accelerator, on_host
 from kerasloss.ops.pixels import Tensor
+from kerasloss.ops.placement import host_array, on_accelerator
 
 # Steps in one turn of the loop on an accelerator: fewer turns, less overhead.
 _UNROLL = 4
@@ -23,8 +23,9 @@ def object_size(inside: Tensor, values: Tensor) -> Tensor:
         Tensor of the same shape, 0 outside.
     """
     inside, values = ops.stop_gradient(inside), ops.stop_gradient(values)
-    if on_host(inside):
-        return ops.convert_to_tensor(_objects_host.object_size(inside.numpy(), values.numpy()))
+    mask, known = host_array(inside), host_array(values)
+    if mask is not None and known is not None:
+        return ops.convert_to_tensor(_objects_host.object_size(mask, known))
 
     def spread(current: Tensor) -> Tensor:
         return ops.where(inside, _widened(current), 0.0)

@@ -10,6 +10,7 @@ from keras import ops
 
 from kerasloss import _check
 from kerasloss.ops.pixels import Tensor, accumulation_dtype
+from kerasloss.ops.placement import host_array
 
 
 def soft_skeleton(image: Tensor, iterations: int = 10) -> Tensor:
@@ -85,6 +86,10 @@ def _repeat(
 ) -> tuple[Tensor, ...]:
     """Takes `times` steps in a loop of the graph: XLA needs minutes to compile them one by one."""
     if times == 0:
+        return state
+    if keras.backend.backend() == "torch" or host_array(state[0]) is not None:
+        for _ in range(times):
+            state = step(*state)
         return state
     if keras.backend.backend() == "jax":  # where `while_loop` has no gradient
         return tuple(ops.scan(lambda state, _: (step(*state), None), state, length=times)[0])
