@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0+cpu
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 BACKENDS ?= jax tensorflow torch
+# PyTorch, the quickest to test on, speaks for all where one backend can.
+ONCE_jax := -m "not once"
+ONCE_tensorflow := -m "not once"
 
 export TF_CPP_MIN_LOG_LEVEL := 3
 export NO_MKDOCS_2_WARNING := 1
@@ -20,7 +23,7 @@ test: $(VENV)/dev.stamp  ## all tests, each backend in a process of its own, two
 
 test-%: $(VENV)/dev.stamp
 	@echo "== $*"
-	@KERAS_BACKEND=$* $(BIN)/python -m pytest -q --ignore=tests/search tests
+	@KERAS_BACKEND=$* $(BIN)/python -m pytest -q --ignore=tests/search $(ONCE_$*) tests
 	@KERAS_BACKEND=$* $(BIN)/python -m pytest -q -m backend tests/search
 	@echo "== $*: passed"
 

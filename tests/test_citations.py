@@ -9,6 +9,8 @@ import kerasloss
 from kerasloss import citations
 from kerasloss.weighting import DynamicMemoryFusion
 
+pytestmark = pytest.mark.once
+
 ENTRY = re.compile(r"@(\w+)\{(\w+),\n((?:  \w+ = \{.+\},\n)+)\}")
 
 

@@ -19,6 +19,8 @@ from test_contract import has, is_spatial
 
 import kerasloss
 
+pytestmark = pytest.mark.once
+
 SPACE = (4, 6)
 PIXELS = SPACE[0] * SPACE[1]
 IMAGES = 10

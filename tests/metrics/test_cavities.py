@@ -6,6 +6,8 @@ from skimage import measure
 
 from kerasloss import metrics
 
+pytestmark = pytest.mark.once
+
 
 def disc(radius, size=101, squeeze=1.0):
     rows, columns = np.mgrid[:size, :size] - size // 2

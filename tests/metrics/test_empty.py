@@ -7,6 +7,8 @@ from metrics_cases import CLASSES, IN_GRAPH, arguments, images, twin
 
 from kerasloss import metrics
 
+pytestmark = pytest.mark.once
+
 BLOB = np.zeros((6, 8), bool)
 BLOB[2:4, 3:6] = True
 NOTHING = np.zeros((6, 8), bool)

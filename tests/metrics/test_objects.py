@@ -10,6 +10,8 @@ from skimage import measure
 
 from kerasloss import metrics
 
+pytestmark = pytest.mark.once
+
 
 def pixels(*lengths, gap=1):
     """A line of objects of these lengths; a negative length is a hole."""

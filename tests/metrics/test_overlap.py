@@ -8,6 +8,8 @@ from metrics_cases import images
 
 from kerasloss import metrics
 
+pytestmark = pytest.mark.once
+
 NAMES = [
     "dice_score",
     "iou_score",

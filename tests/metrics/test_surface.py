@@ -11,6 +11,8 @@ from skimage.metrics import hausdorff_distance
 from kerasloss import metrics
 from kerasloss.ops.outline import erode, outline
 
+pytestmark = pytest.mark.once
+
 SPACES = {(23,): (0.7,), (12, 11): (2.0, 0.5), (5, 6, 4): (3.0, 0.8, 1.1)}
 
 

@@ -6,6 +6,8 @@ from backend_tools import array
 
 from kerasloss import metrics
 
+pytestmark = pytest.mark.once
+
 
 def score(truth, predicted, **options):
     value = metrics.cl_dice_score(
