@@ -49,14 +49,13 @@ def test_there_are_metrics():
 # ---- streaming ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
     ("metric", "options"),
     [(metric, {}) for metric in CLASSES]
     + [(metric, {"pool": "dataset"}) for metric in IN_GRAPH if "pool" in arguments(metric)],
 )
-def test_any_batches_give_the_same(metric, channels, options):
-    y_true, y_pred = images(channels)
+def test_any_batches_give_the_same(metric, options):
+    y_true, y_pred = images(3)
     weight = np.array([1, 0.5, 3, 0, 2, 1, 1], "float32")
     whole = streamed(metric(**options), y_true, y_pred, [7], weight)
     assert not np.isnan(list(whole.values())).any()
@@ -214,10 +213,10 @@ def test_fit():
     model = keras.Sequential(
         [keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 1, activation="sigmoid")]
     )
-    listed = [metrics.DiceScore(average=None), metrics.HausdorffDistance(), metrics.CLDiceScore()]
+    listed = [metrics.DiceScore(average=None), metrics.HausdorffDistance()]
     model.compile(keras.optimizers.Adam(0.5), loss=kerasloss.CrossEntropy(), metrics=listed)
-    history = model.fit(x, y, validation_data=(x, y), epochs=8, batch_size=5, verbose=0).history
-    names = {"dice_score/1", "hausdorff_distance", "cl_dice_score"}
+    history = model.fit(x, y, validation_data=(x, y), epochs=8, batch_size=6, verbose=0).history
+    names = {"dice_score/1", "hausdorff_distance"}
     assert names | {f"val_{name}" for name in names} < set(history)
     predicted = model.predict(x, verbose=0)
     expected = float(metrics.DiceScore()(y, predicted))
