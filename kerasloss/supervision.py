@@ -181,8 +181,9 @@ class DeepSupervision:
             names = [f"output_{index}" for index in range(model)]
             sizes: list[float | None] = [None] * model
         elif getattr(model, "outputs", None):
-            structure = model.output
-            names = _names(model)
+            # A `keras.Sequential` has `outputs`, one of them, and none of the rest.
+            structure = getattr(model, "output", model.outputs[0])
+            names = _names(structure, getattr(model, "output_names", [model.layers[-1].name]))
             sizes = [_size(tensor) for tensor in model.outputs]
         else:
             raise _check.error(
@@ -233,12 +234,12 @@ def _check_loss(owner: str, loss: Any) -> None:
         raise _check.error(owner, "a loss for one resolution", f"an {type(loss).__name__}")
 
 
-def _names(model: keras.Model) -> list[str]:
+def _names(structure: Any, layers: list[str]) -> list[str]:
     """The names under which Keras logs the outputs: keys of a dict, else names of layers."""
-    paths = [path for path, _ in keras.tree.flatten_with_path(model.output)]
+    paths = [path for path, _ in keras.tree.flatten_with_path(structure)]
     return [
         path[-1] if path and isinstance(path[-1], str) else name
-        for path, name in zip(paths, model.output_names, strict=True)
+        for path, name in zip(paths, layers, strict=True)
     ]
 
 

@@ -293,6 +293,20 @@ def test_json_file_holds_no_state(tmp_path):
 # ---- refusals -----------------------------------------------------------------------------------
 
 
+def test_a_sequential_model_has_one_output():
+    model = keras.Sequential(
+        [keras.Input((4, 4, 1)), keras.layers.Conv2D(1, 1, activation="sigmoid")]
+    )
+    loss = kerasloss.DeepSupervision(kerasloss.Dice()).for_outputs(model)
+    model.compile("sgd", loss=loss)
+    y_true = np.zeros((2, 8, 8), "float32")
+    y_true[:, :4] = 1
+    inputs = np.full((2, 4, 4, 1), 0.5, "float32")
+    given = model.evaluate(inputs, y_true, verbose=0)
+    expected = kerasloss.Dice()(y_true[:, ::2, ::2], model(inputs))
+    assert given == pytest.approx(float(array(expected)), rel=1e-5)
+
+
 def test_passed_to_compile_as_it_is():
     net = model()
     net.compile("sgd", loss=kerasloss.DeepSupervision(kerasloss.Dice()))

@@ -73,8 +73,8 @@ def distance_map(
 class DistanceMap(SegmentationLoss):
     """Cross-entropy in which pixels near the boundary of the target weigh up to twice as much.
 
-    Use it when outlines matter, or when touching objects must stay apart. The distances are
-    computed from `y_true` inside the training step, exactly, on every backend.
+    Use it when outlines matter more than the inside of objects. The distances are computed from
+    `y_true` inside the training step, exactly, on every backend.
 
     Formula, with the Euclidean distance `t` of a pixel to the nearest one of another class:
 
