@@ -88,6 +88,7 @@ BAD_CHANGES = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("change", BAD_CHANGES, ids=str)
 def test_bad_assign_changes_nothing(change):
     loss = full()

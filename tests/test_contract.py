@@ -42,6 +42,7 @@ def test_there_are_losses():
     assert len(LOSSES) >= 10
 
 
+@pytest.mark.once
 @every_loss
 def test_oracle_covers_loss(loss):
     name = cases.twin_name(loss)
@@ -50,12 +51,14 @@ def test_oracle_covers_loss(loss):
     )
 
 
+@pytest.mark.once
 @every_loss
 def test_other_values_cover_arguments(loss):
     missing = set(cases.hyper_parameters(loss)) - set(cases.OTHER_VALUE)
     assert not missing, f"{loss.__name__}: add {sorted(missing)} to OTHER_VALUE in tests/cases.py"
 
 
+@pytest.mark.once
 @every_loss
 def test_class_and_twin_are_public_and_agree(loss):
     name = cases.twin_name(loss)
@@ -71,6 +74,7 @@ def test_class_and_twin_are_public_and_agree(loss):
         assert function[argument].default == inspect.signature(loss).parameters[argument].default
 
 
+@pytest.mark.once
 @every_loss
 def test_hyper_parameters_are_keyword_only(loss):
     y_true, y_pred, _ = Case(1).data()
@@ -179,6 +183,7 @@ def three_images():
     return np.concatenate([first[0], second[0]])[:3], np.concatenate([first[1], second[1]])[:3]
 
 
+@pytest.mark.once
 @every_compared_loss
 @pytest.mark.parametrize(
     "reduction", ["sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none"]

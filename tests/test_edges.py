@@ -197,6 +197,7 @@ BAD_SHAPES = {
 }
 
 
+@pytest.mark.once
 @every_loss
 @pytest.mark.parametrize("name", BAD_SHAPES)
 def test_bad_shape_is_refused(loss, name):
@@ -216,6 +217,7 @@ def test_bad_shape_is_refused(loss, name):
         assert argument in message and str(came.shape) in message, message
 
 
+@pytest.mark.once
 @every_loss
 @pytest.mark.parametrize(
     ("channels", "class_weight"),
@@ -229,6 +231,7 @@ def test_bad_class_weight_is_refused(loss, channels, class_weight):
         loss(class_weight=class_weight)(y_true, y_pred)
 
 
+@pytest.mark.once
 @every_loss
 @pytest.mark.parametrize("ignore_class", [-1, 3, 255])
 def test_ignore_class_beyond_a_one_hot_target_is_refused(loss, ignore_class):
@@ -256,6 +259,7 @@ BAD_VALUES = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("loss", "name", "value"),
     [

@@ -73,6 +73,7 @@ def test_every_module_declares_its_names():
     assert set(losses.__all__) < set(kerasloss.__all__)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", PUBLIC)
 def test_docstring(name):
     """Its own, not that of a base class; the first line is a sentence."""
@@ -83,6 +84,7 @@ def test_docstring(name):
     assert text.split("\n")[0].strip().endswith(".")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_examples(name):
     """Every example in its docstring and in those of its methods gives what it shows."""

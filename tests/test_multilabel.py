@@ -37,6 +37,7 @@ def check(actual, expected, rtol=1e-5):
     np.testing.assert_allclose(array(actual), expected, rtol=rtol, atol=1e-6)
 
 
+@pytest.mark.once
 @every_loss
 @pytest.mark.parametrize("weight", [None, "image", "pixel"])
 def test_value_is_the_mean_over_the_channels(loss, weight):

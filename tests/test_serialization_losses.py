@@ -52,6 +52,7 @@ def check_config(loss, passed):
 # ---- configs ------------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 @every_loss
 def test_config_holds_every_argument(loss):
     passed = unusual_arguments(loss)
@@ -60,6 +61,7 @@ def test_config_holds_every_argument(loss):
     check_config(loss.from_config(original.get_config()), passed)
 
 
+@pytest.mark.once
 @every_loss
 def test_default_config_round_trip(loss):
     passed = cases.hyper_parameters(loss) | {
@@ -74,6 +76,7 @@ def test_default_config_round_trip(loss):
     assert restored.get_config()["class_weight"] is None
 
 
+@pytest.mark.once
 @every_loss
 def test_keras_serialization(loss):
     passed = unusual_arguments(loss)
@@ -83,6 +86,7 @@ def test_keras_serialization(loss):
     check_config(restored, passed)
 
 
+@pytest.mark.once
 @every_loss
 def test_restored_loss_has_the_same_value(loss):
     passed = unusual_arguments(loss) | {"dtype": "float32"}
@@ -117,6 +121,7 @@ def test_keras_file(loss, tmp_path):
 # ---- names and JSON files -----------------------------------------------------------------------
 
 
+@pytest.mark.once
 @every_loss
 def test_get_by_name(loss):
     y_true, y_pred, _ = Case(3).data(seed=52)
@@ -132,6 +137,7 @@ def test_get_of_unknown_name():
         kerasloss.get("DiceLoss")
 
 
+@pytest.mark.once
 @every_loss
 @pytest.mark.parametrize("path_type", [str, lambda path: path], ids=["str", "Path"])
 def test_json_file(loss, path_type, tmp_path):

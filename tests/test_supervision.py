@@ -75,6 +75,7 @@ def test_nearest_of_volumes_and_channels():
     np.testing.assert_array_equal(picked, volume[:, 1::2, 1::3, 1::3])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.__name__)
 @pytest.mark.parametrize("target", ["labels", "labels1", "one_hot"])
 @pytest.mark.parametrize("weight", [None, "image", "pixel", "pixel1"])
