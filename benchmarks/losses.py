@@ -111,9 +111,8 @@ def measure(
             same = {}
             for peer in available:
                 if peer.loss == loss.__name__:
-                    key = f"{peer.library}"
-                    runs[key] = _runner(backend, peer.make(), *arrays[peer.layout])
-                    same[key] = peer.same
+                    runs[peer.library] = _runner(backend, peer.make(), *arrays[peer.layout])
+                    same[peer.library] = peer.same
             row = {
                 "backend": backend,
                 "shape": title,
