@@ -42,9 +42,23 @@ def peers(channels: int, backend: str) -> Iterator[Peer]:
         yield from _medicai(channels)
     if backend == "torch":
         if _installed("monai"):
-            yield from _monai(channels)
+            for peer in _monai(channels):
+                yield peer
+                yield _on_channels_last(peer)
         if _installed("segmentation_models_pytorch"):
             yield from _smp(channels)
+
+
+def _on_channels_last(peer: Peer) -> Peer:
+    """A loss for channels first with what a Keras model hands out."""
+
+    def make() -> Callable[[Any, Any], Any]:
+        loss = peer.make()
+        return lambda target, logits: loss(ops.moveaxis(target, -1, 1), ops.moveaxis(logits, -1, 1))
+
+    return peer._replace(
+        library=f"{peer.library}, channels last", make=make, layout="channels_last"
+    )
 
 
 def _installed(module: str) -> bool:
@@ -88,8 +102,13 @@ def _medicai(channels: int) -> Iterator[Peer]:
         ("IoU", "IoULoss", {}),
         ("Tversky", "TverskyLoss", {}),
         ("GeneralizedDice", "GeneralizedDiceLoss", {}),
-        # Ten iterations, as ours; what it does by default is fifty.
-        ("CLDice", "CenterlineDiceLoss", {"iters": 10}),
+        # Ten iterations and a gradient through the predicted centre line, as ours. By default it does
+        # fifty, without that gradient.
+        (
+            "CLDice",
+            "CenterlineDiceLoss",
+            {"iters": 10, "memory_efficient_skeleton": False},
+        ),
     ):
         loss = getattr(losses, kind + theirs)
 

@@ -12,6 +12,7 @@ they are installed: `pip install --no-deps monai segmentation-models-pytorch med
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import json
 import os
@@ -32,20 +33,21 @@ SHAPES = {
 Runs = dict[str, Callable[[], float]]
 
 BACKENDS = ("jax", "tensorflow", "torch")
-SECONDS = 3.0  # for the rounds of one loss and its peers
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", choices=BACKENDS)
     parser.add_argument("--losses", nargs="*", help="names; all by default")
+    parser.add_argument("--seconds", type=float, default=3.0, help="for one loss and its peers")
     parser.add_argument("--memory", action="store_true", help="peak memory instead of time")
     parser.add_argument("--json", type=Path, help="write the figures of one backend here")
     options = parser.parse_args()
     if options.backend:
         os.environ["KERAS_BACKEND"] = options.backend
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        figures = measure(options.backend, options.losses, _peaks if options.memory else _medians)
+        figure = _peaks if options.memory else functools.partial(_medians, options.seconds)
+        figures = measure(options.backend, options.losses, figure)
         if options.json:
             options.json.write_text(json.dumps(figures))
         return
@@ -107,6 +109,7 @@ def measure(
                 continue
             ours = loss(from_logits=True)
             runs = {"kerasloss": _runner(backend, ours, *arrays["channels_last"])}
+            runs["integers"] = _runner(backend, ours, *arrays["labels_last"])
             runs["baseline"] = _runner(backend, baseline, *arrays["channels_last"])
             same = {}
             for peer in available:
@@ -160,6 +163,7 @@ def _scene(shape: tuple[int, ...]) -> dict[str, tuple[Any, Any]]:
         "channels_last": (target, logits),
         "channels_first": first,
         "labels_first": (labels, first[1]),
+        "labels_last": (labels.astype("uint8"), logits),
     }
 
 
@@ -220,11 +224,11 @@ def _compare(runs: Runs, figure: Callable[[Runs], dict[str, float]]) -> dict[str
     return {"figures": figure(runs), "value": values, "failed": failed}
 
 
-def _medians(runs: Runs) -> dict[str, float]:
+def _medians(limit: float, runs: Runs) -> dict[str, float]:
     """Median of the seconds that each takes, called in turns."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     began, turn, names = time.perf_counter(), 0, list(runs)
-    while turn < 5 or (time.perf_counter() - began < SECONDS and turn < 40):
+    while turn < 5 or (time.perf_counter() - began < limit and turn < 40):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             start = time.perf_counter()
             runs[name]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from pathlib import Path
@@ -42,7 +43,10 @@ def get(identifier: str | dict[str, Any] | SegmentationLoss) -> SegmentationLoss
     for name, loss in classes.items():
         if identifier in (name, getattr(loss.function, "__name__", None)):
             return loss()
-    raise _check.error("get", f"one of {', '.join(sorted(classes))}", repr(identifier))
+    names = {name.lower(): name for name in classes}
+    near = difflib.get_close_matches(str(identifier).lower(), names, n=1)
+    remedy = f"Did you mean {names[near[0]]!r}?" if near else ""
+    raise _check.error("get", f"one of {', '.join(sorted(classes))}", repr(identifier), remedy)
 
 
 def save(loss: SegmentationLoss, path: str | os.PathLike[str]) -> None:

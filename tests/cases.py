@@ -97,7 +97,8 @@ class Case:
 
     channels: int
     space: tuple = (8, 7)
-    target: str = "labels"  # labels | labels1 (a last axis of one) | one_hot | soft
+    # labels | labels1 (a last axis of one) | integers (labels of that dtype) | one_hot | soft
+    target: str = "labels"
     weight: str | None = None  # None | image | pixel | pixel1
     options: dict = field(default_factory=dict)
 
@@ -117,10 +118,11 @@ class Case:
         if self.options.get("ignore_class") == 255:
             y_true = np.where(rng.random(y_true.shape) < 0.25, 255, y_true)
         y_pred = z if self.options.get("from_logits") else probabilities(z)
-        return y_true.astype("float32"), y_pred.astype("float32"), self._weight(rng)
+        dtype = "int32" if self.target == "integers" else "float32"
+        return y_true.astype(dtype), y_pred.astype("float32"), self._weight(rng)
 
     def _target(self, labels, classes, rng):
-        if self.target == "labels":
+        if self.target in ("labels", "integers"):
             return labels
         if self.target == "labels1":
             return labels[..., None]
@@ -152,6 +154,7 @@ CASES = {
     "one-channel": Case(1),
     "one-channel-same-shape": Case(1, target="one_hot"),
     "one-channel-soft": Case(1, target="soft"),
+    "one-channel-integers": Case(1, target="integers"),
     "one-channel-line": Case(1, space=(13,), target="labels1"),
     "one-channel-volume": Case(1, space=(5, 6, 4)),
     "two-classes": Case(2),
@@ -162,7 +165,10 @@ CASES = {
     "four-classes-volume": Case(4, space=(5, 6, 4), target="one_hot"),
     # logits
     "one-channel-logits": Case(1, options=LOGITS),
+    "one-channel-logits-integers": Case(1, target="integers", options=LOGITS),
     "three-classes-logits": Case(3, options=LOGITS),
+    "three-classes-logits-soft": Case(3, target="soft", options=LOGITS),
+    "ten-classes-logits-soft": Case(10, target="soft", weight="pixel", options=LOGITS),
     # weights
     "one-channel-image-weight": Case(1, weight="image"),
     "one-channel-pixel-weight": Case(1, weight="pixel"),
@@ -172,6 +178,7 @@ CASES = {
     "three-classes-pixel-weight-soft": Case(3, target="soft", weight="pixel"),
     "one-channel-class-weight": Case(1, options={"class_weight": (0.5, 4.0)}),
     "three-classes-class-weight": Case(3, options={"class_weight": (0.5, 1.0, 4.0)}),
+    "ten-classes-class-weight": Case(10, options={"class_weight": tuple(range(1, 11))}),
     "three-classes-class-left-out": Case(3, options={"class_weight": (0.0, 1.0, 2.0)}),
     # ignored pixels
     "one-channel-ignore-255": Case(1, options={"ignore_class": 255}),
@@ -182,6 +189,12 @@ CASES = {
     # everything at once
     "one-channel-all-options": Case(
         1, weight="pixel", options=LOGITS | {"class_weight": (3.0, 1.0), "ignore_class": 255}
+    ),
+    "one-channel-integers-all-options": Case(
+        1,
+        target="integers",
+        weight="pixel",
+        options=LOGITS | {"class_weight": (3.0, 1.0), "ignore_class": 255},
     ),
     "three-classes-all-options": Case(
         3, weight="image", options=LOGITS | {"class_weight": (1.0, 3.0, 2.0), "ignore_class": 255}

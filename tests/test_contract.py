@@ -87,8 +87,31 @@ def test_hyper_parameters_are_keyword_only(loss):
 # ---- values -------------------------------------------------------------------------------------
 
 
+# Forms and options that each backend has in another case, too.
+ON_ONE_BACKEND = {
+    "one-channel-same-shape",
+    "one-channel-pixel-weight",
+    "one-channel-ignore-0",
+    "two-classes",
+    "three-classes-labels1",
+    "three-classes-one-hot",
+    "three-classes-image-weight",
+    "three-classes-pixel-weight",
+    "three-classes-pixel1-weight-line",
+    "three-classes-class-left-out",
+    "three-classes-ignore-255",
+    "three-classes-ignore-1",
+}
+
+
 @every_compared_loss
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.once if name in ON_ONE_BACKEND else ())
+        for name in CASES
+    ],
+)
 def test_value(loss, name):
     case = CASES[name]
     y_true, y_pred, weight = case.data()
@@ -147,6 +170,21 @@ def test_labels_are_one_hot(loss, dtype):
     check(twin(loss)(labels, y_pred), expected, rtol=1e-6)
     check(twin(loss)(labels[..., None], y_pred), expected, rtol=1e-6)
     check(loss(reduction="none")(labels, y_pred), expected, rtol=1e-6)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("loss", "name", "value"),
+    [(loss, *other) for loss in COMPARED for other in cases.other_values(loss)],
+    ids=lambda item: getattr(item, "__name__", str(item)),
+)
+def test_other_hyper_parameters_with_integer_labels(loss, name, value, channels):
+    """Losses may take a shorter way where each pixel is known to have a single class."""
+    options = {name: value, "from_logits": True}
+    y_true, y_pred, weight = Case(channels, target="integers", weight="pixel").data(seed=1)
+    expected = cases.reference(loss)(y_true, y_pred, weight, **options)
+    check(twin(loss)(y_true, y_pred, sample_weight=weight, **options), expected)
 
 
 @every_loss

@@ -48,7 +48,8 @@ def compare(loss, case, options):
 @pytest.mark.parametrize("loss", COMPARED, ids=lambda loss: loss.__name__)
 def test_gradient(loss, channels, from_logits):
     options = {"from_logits": from_logits}
-    compare(loss, Case(channels, space=(3, 3), target="soft", options=options), options)
+    for target in ("soft", "integers"):
+        compare(loss, Case(channels, space=(3, 3), target=target, options=options), options)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -133,8 +133,10 @@ def test_get_by_name(loss):
 
 
 def test_get_of_unknown_name():
-    with pytest.raises(ValueError, match="DiceLoss"):
-        kerasloss.get("DiceLoss")
+    with pytest.raises(ValueError, match=r"'dise'\. Did you mean 'Dice'\?"):
+        kerasloss.get("dise")
+    with pytest.raises(ValueError, match=r"Received: 'xyz'\.$"):
+        kerasloss.get("xyz")
 
 
 @pytest.mark.once

@@ -8,8 +8,10 @@ from keras import ops
 from keras.saving import register_keras_serializable
 
 from kerasloss import _check
-from kerasloss.losses.base import SegmentationLoss, class_factors, class_mean
-from kerasloss.ops.pixels import EPSILON, Pixels, Tensor, prepare
+from kerasloss.losses.base import SegmentationLoss, class_factors
+from kerasloss.ops.parts import Part, class_average, parts, pixel_mean
+from kerasloss.ops.pixels import EPSILON, Tensor, prepare
+from kerasloss.ops.power import clipped_power
 
 __all__ = ["Asymmetric", "asymmetric"]
 
@@ -20,23 +22,13 @@ def _check_asymmetric(owner: str, positive_gamma: Any, negative_gamma: Any, marg
     _check.number(owner, "margin", margin, minimum=0.0, maximum=1.0)
 
 
-def _negative_cost(
-    pixels: Pixels,
-    probability: Tensor,
-    log_background: Tensor | None,
-    gamma: Tensor,
-    margin: Tensor,
-) -> Tensor:
+def _negative_cost(part: Part, gamma: Any, margin: Any) -> Tensor:
     """`-q ** gamma * log(1 - q)` with `q = max(p - margin, 0)`."""
-    shifted = ops.maximum(probability - margin, 0.0)
-    if log_background is None or not pixels.from_logits:
-        log_rest = ops.log(ops.maximum(1.0 - shifted, EPSILON))
-    else:
-        # 1 - q = (1 - p) + margin, in logarithms: at large logits 1 - p itself is lost.
-        some = margin > 0
-        log_margin = ops.where(some, ops.log(ops.where(some, margin, 1.0)), -1e30)
-        log_rest = ops.minimum(ops.logaddexp(log_background, log_margin), 0.0)
-    return -ops.exp(gamma * ops.log(ops.maximum(shifted, EPSILON))) * log_rest
+    margin = ops.cast(margin, part.target.dtype)
+    shifted = ops.maximum(part.probability - margin, 0.0)
+    # 1 - q = (1 - p) + margin. Without a margin its logarithm may be known where 1 - p is lost.
+    rest = ops.log(ops.clip(part.rest + margin, EPSILON, 1.0))
+    return -clipped_power(shifted, gamma) * ops.where(margin > 0, rest, part.log_rest)
 
 
 def asymmetric(
@@ -62,23 +54,16 @@ def asymmetric(
         ignore_class=ignore_class,
     )
     factors = class_factors(pixels, class_weight, "asymmetric")
-    positive_gamma, negative_gamma, margin = (
-        ops.cast(value, pixels.dtype) for value in (positive_gamma, negative_gamma, margin)
-    )
-    log_p, log_background = pixels.log_probability()
-    probability = pixels.probability()
-    log_rest = log_background
-    if log_rest is None:
-        log_rest = ops.log(ops.maximum(1.0 - probability, EPSILON))
-    positive = -pixels.target * ops.exp(positive_gamma * log_rest) * log_p
-    negative = _negative_cost(pixels, probability, log_background, negative_gamma, margin)
-    negative = (1.0 - pixels.target) * negative
-    if pixels.channels > 1:
-        cost = class_mean(positive + negative, class_weight, "asymmetric")
-        return pixels.mean(ops.expand_dims(cost, -1))
-    if factors is not None:
-        positive, negative = factors[1] * positive, factors[0] * negative
-    return pixels.mean(positive + negative)
+    costs = []
+    for part in parts(pixels, background=False):
+        positive = -part.target * part.fade(positive_gamma) * part.log
+        negative = (1.0 - part.target) * _negative_cost(part, negative_gamma, margin)
+        if pixels.channels == 1 and factors is not None:
+            positive, negative = factors[1] * positive, factors[0] * negative
+        costs.append(positive + negative)
+    if pixels.channels == 1:
+        return pixel_mean(pixels, costs[0])
+    return pixel_mean(pixels, class_average(costs, factors))
 
 
 @register_keras_serializable("kerasloss")

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from kerasloss import _check
-from kerasloss.ops.pixels import Pixels, Tensor, accumulation_dtype, image_weight, prepare
+from kerasloss.ops.pixels import Pixels, Tensor, accumulation_dtype, divide, image_weight, prepare
 
 
 class SegmentationLoss(keras.losses.Loss):
@@ -129,8 +129,8 @@ class SegmentationLoss(keras.losses.Loss):
         return {**options, **super().get_config(), "dtype": self._given_dtype}
 
 
-class _ValueOfImage(keras.losses.Loss):
-    """Hands computed values to the reduction of Keras, replica scaling included."""
+class _Value(keras.losses.Loss):
+    """Hands a value to the reduction of Keras, which divides it by the number of replicas."""
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return y_pred
@@ -149,17 +149,16 @@ def reduce_images(
     """
     if reduction in (None, "none"):
         return ops.cast(values, dtype)
-    if weight is not None and reduction != "sum":
-        # Weights with mean 1 turn the mean over the batch into a mean over what counts.
-        total = ops.sum(weight)
-        batch = ops.cast(ops.shape(values)[0], values.dtype)
-        weight = weight * batch / ops.where(total > 0, total, 1.0)
-        reduction = "sum_over_batch_size"
-    # Named, because `tf.function` refuses the scope that Keras would name after the class.
-    reducer = _ValueOfImage(
-        name="value_of_image", reduction=reduction, dtype=accumulation_dtype(values.dtype)
-    )
-    return ops.cast(reducer(values, values, sample_weight=weight), dtype)
+    weighted = values if weight is None else values * weight
+    if reduction == "sum":
+        value = ops.sum(weighted)
+    else:
+        value = ops.mean(values) if weight is None else divide(ops.sum(weighted), ops.sum(weight))
+    if keras.backend.backend() == "tensorflow":
+        # Named, because `tf.function` refuses the scope that Keras would name after the class.
+        reducer = _Value(name="value", reduction=reduction, dtype=accumulation_dtype(values.dtype))
+        value = reducer(value, value)
+    return ops.cast(value, dtype)
 
 
 def class_mean(values: Tensor, class_weight: Any, owner: str) -> Tensor:

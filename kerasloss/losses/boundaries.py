@@ -13,6 +13,7 @@ from kerasloss.losses.distances import DistanceLoss, read
 from kerasloss.ops.distance import distance_transform
 from kerasloss.ops.maps import signed
 from kerasloss.ops.objects import object_size
+from kerasloss.ops.parts import cross_entropy_cost, pixel_mean
 from kerasloss.ops.pixels import Pixels, Tensor, divide, prepare
 
 __all__ = ["Boundary", "DistanceMap", "boundary", "distance_map"]
@@ -32,7 +33,7 @@ def _rim(inside: Tensor, kind: Kind) -> Tensor:
 
 
 def _closeness(pixels: Pixels, kind: Kind) -> Tensor:
-    """The map D of the whole target, shape `(batch, *space, 1)`."""
+    """The map D of the whole target, shape `(batch, 1, *space)`."""
     counted = True if pixels.weight is None else pixels.weight[..., 0] > 0
     inside = [pixels.target[..., c] > 0.5 for c in range(pixels.channels)]
     if pixels.channels == 1:
@@ -41,7 +42,7 @@ def _closeness(pixels: Pixels, kind: Kind) -> Tensor:
     # The background is no object; seen over the image it has a rim like any other class.
     for mask in inside[1:] if kind == "object" else inside:
         total = total + _rim(ops.logical_and(mask, counted), kind)
-    return ops.cast(ops.expand_dims(ops.stop_gradient(total), -1), pixels.dtype)
+    return ops.cast(ops.expand_dims(ops.stop_gradient(total), 1), pixels.dtype)
 
 
 def distance_map(
@@ -65,8 +66,8 @@ def distance_map(
         ignore_class=ignore_class,
     )
     factors = class_factors(pixels, class_weight, "distance_map")
-    cost = pixels.cross_entropy(factors)
-    return pixels.mean((1.0 + _closeness(pixels, kind)) * cost)
+    cost = cross_entropy_cost(pixels, factors)
+    return pixel_mean(pixels, (1.0 + _closeness(pixels, kind)) * cost)
 
 
 @register_keras_serializable("kerasloss")

@@ -8,7 +8,8 @@ from keras import ops
 from keras.saving import register_keras_serializable
 
 from kerasloss import _check
-from kerasloss.losses.base import SegmentationLoss, class_factors, class_mean
+from kerasloss.losses.base import SegmentationLoss, class_factors
+from kerasloss.ops.parts import class_average, parts, pixel_mean
 from kerasloss.ops.pixels import Tensor, prepare
 
 __all__ = ["Exponential", "exponential"]
@@ -36,16 +37,16 @@ def exponential(
     )
     factors = class_factors(pixels, class_weight, "exponential")
     weight = ops.cast(foreground_weight, pixels.dtype)
-    target, probability = pixels.target, pixels.probability()
-    own = weight * (ops.exp(-target * probability) - ops.exp(-target))
-    other = ops.exp(-(1.0 - target) * (1.0 - probability)) - ops.exp(target - 1.0)
-    if pixels.channels > 1:
-        cost = ops.expand_dims(class_mean(own + other, class_weight, "exponential"), -1)
-    elif factors is not None:
-        cost = factors[1] * own + factors[0] * other
-    else:
-        cost = own + other
-    return pixels.mean(cost)
+    costs = []
+    for part in parts(pixels, background=False):
+        own = weight * (ops.exp(-part.target * part.probability) - ops.exp(-part.target))
+        other = ops.exp((part.target - 1.0) * part.rest) - ops.exp(part.target - 1.0)
+        if pixels.channels == 1 and factors is not None:
+            own, other = factors[1] * own, factors[0] * other
+        costs.append(own + other)
+    if pixels.channels == 1:
+        return pixel_mean(pixels, costs[0])
+    return pixel_mean(pixels, class_average(costs, factors))
 
 
 @register_keras_serializable("kerasloss")

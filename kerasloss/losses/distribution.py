@@ -9,6 +9,7 @@ from keras.saving import register_keras_serializable
 
 from kerasloss import _check
 from kerasloss.losses.base import SegmentationLoss, class_factors
+from kerasloss.ops.parts import cross_entropy_cost, pixel_mean
 from kerasloss.ops.pixels import Tensor, prepare
 
 __all__ = [
@@ -41,7 +42,7 @@ def cross_entropy(
     )
     factors = class_factors(pixels, class_weight, "cross_entropy")
     pixels = pixels.smoothed(label_smoothing)
-    return pixels.mean(pixels.cross_entropy(factors))
+    return pixel_mean(pixels, cross_entropy_cost(pixels, factors))
 
 
 def weighted_cross_entropy(
@@ -72,8 +73,9 @@ def weighted_cross_entropy(
     weight = ops.cast(positive_weight, pixels.dtype)
     factors = factors or [1.0] * pixels.num_classes
     pixels = pixels.smoothed(label_smoothing)
-    return pixels.mean(
-        pixels.per_class(ops.negative, [factors[0], *(weight * factor for factor in factors[1:])])
+    return pixel_mean(
+        pixels,
+        cross_entropy_cost(pixels, [factors[0], *(weight * factor for factor in factors[1:])]),
     )
 
 

@@ -9,8 +9,8 @@ from keras.saving import register_keras_serializable
 
 from kerasloss import _check
 from kerasloss.losses.base import SegmentationLoss, class_factors
+from kerasloss.ops.parts import Part, first, pixel_cost, pixel_mean
 from kerasloss.ops.pixels import Pixels, Tensor, divide, prepare
-from kerasloss.ops.power import fade
 from kerasloss.ops.surface import gradient_magnitude
 
 __all__ = ["AdaptiveFocal", "Focal", "adaptive_focal", "focal"]
@@ -31,21 +31,18 @@ def alpha_factors(pixels: Pixels, factors: list[Any] | None, alpha: Any) -> list
     return [(1.0 - alpha) * factors[0], *(alpha * factor for factor in factors[1:])]
 
 
-def _focal_cost(log_p: Tensor, gamma: Tensor) -> Tensor:
-    return -fade(log_p, gamma) * log_p
+def _focal(part: Part, gamma: Any) -> Tensor:
+    return -part.fade(gamma) * part.log
 
 
 def _adaptive_parameters(
     pixels: Pixels, smoothness: Literal["surface", "volume"]
 ) -> tuple[list[Tensor], Tensor]:
     """Weight of every class and the exponent, read off each target; all `(batch, 1, ..., 1)`."""
-    axes = (*pixels.axes, len(pixels.target.shape) - 1)
+    one_an_image = (-1,) + (1,) * (len(pixels.pred.shape) - 1)
 
     def share(mask: Tensor) -> Tensor:
-        if pixels.weight is None:
-            return ops.mean(mask, axis=axes, keepdims=True)
-        total = ops.sum(pixels.weight, axis=axes, keepdims=True)
-        return divide(ops.sum(pixels.weight * mask, axis=axes, keepdims=True), total)
+        return ops.reshape(pixel_mean(pixels, first(mask)), one_an_image)
 
     if pixels.channels == 1:
         shares = [share(1.0 - pixels.target), share(pixels.target)]
@@ -87,9 +84,8 @@ def focal(
         ignore_class=ignore_class,
     )
     factors = alpha_factors(pixels, class_factors(pixels, class_weight, "focal"), alpha)
-    gamma = ops.cast(gamma, pixels.dtype)
     pixels = pixels.smoothed(label_smoothing)
-    return pixels.mean(pixels.per_class(lambda log_p: _focal_cost(log_p, gamma), factors))
+    return pixel_mean(pixels, pixel_cost(pixels, lambda part: _focal(part, gamma), factors))
 
 
 def adaptive_focal(
@@ -116,7 +112,7 @@ def adaptive_focal(
     balance, gamma = _adaptive_parameters(pixels, smoothness)
     if factors is not None:
         balance = [factor * part for factor, part in zip(factors, balance, strict=True)]
-    return pixels.mean(pixels.per_class(lambda log_p: _focal_cost(log_p, gamma), balance))
+    return pixel_mean(pixels, pixel_cost(pixels, lambda part: _focal(part, gamma), balance))
 
 
 @register_keras_serializable("kerasloss")

@@ -9,7 +9,9 @@ from keras.saving import register_keras_serializable
 
 from kerasloss import _check
 from kerasloss.losses.base import SegmentationLoss, class_factors
+from kerasloss.ops.parts import cross_entropy_cost, first
 from kerasloss.ops.pixels import Tensor, divide, prepare
+from kerasloss.ops.sums import space_sum
 
 __all__ = ["TopKCrossEntropy", "top_k_cross_entropy"]
 
@@ -29,18 +31,19 @@ def _top_weight(cost: Tensor, weight: Tensor | None, fraction: Any) -> Tensor:
     which a compiler that computes a cost twice might break.
 
     Args:
-        cost: shape `(batch, *space, 1)`, >= 0.
+        cost: shape `(batch, 1, *space)`, >= 0.
         weight: the same shape; None for 1.
         fraction: as in `TopKCrossEntropy`.
     """
     axes = tuple(range(1, len(cost.shape)))
+    one_an_image = (-1,) + (1,) * len(axes)
 
     def counted(mask: Tensor) -> Tensor:
         share = ops.cast(mask, cost.dtype)
         return share if weight is None else weight * share
 
     def total(mask: Tensor) -> Tensor:
-        return ops.sum(counted(mask), axis=axes, keepdims=True)
+        return ops.reshape(space_sum(counted(mask)), one_an_image)
 
     wanted = ops.cast(fraction, cost.dtype) * total(ops.ones_like(cost))
     high = ops.max(cost, axis=axes, keepdims=True)
@@ -76,9 +79,10 @@ def top_k_cross_entropy(
         ignore_class=ignore_class,
     )
     factors = class_factors(pixels, class_weight, "top_k_cross_entropy")
-    cost = pixels.cross_entropy(factors)
-    top = _top_weight(ops.stop_gradient(cost), pixels.weight, fraction)
-    return pixels._replace(weight=ops.stop_gradient(top)).mean(cost)
+    cost = cross_entropy_cost(pixels, factors)
+    weight = None if pixels.weight is None else first(pixels.weight)
+    top = ops.stop_gradient(_top_weight(ops.stop_gradient(cost), weight, fraction))
+    return divide(space_sum(top * cost), space_sum(top))[:, 0]
 
 
 @register_keras_serializable("kerasloss")

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from keras import ops
-
 from kerasloss.losses.base import class_mean
 from kerasloss.ops.counts import Form, Pool, per_image, soft_counts
-from kerasloss.ops.pixels import Pixels, Tensor, divide
+from kerasloss.ops.pixels import Pixels, Tensor, divide, scalar
 
 
 def overlap_loss(
@@ -40,10 +38,12 @@ def overlap_loss(
         curve: what the loss of each class goes through before the mean; None to leave it.
     """
     counts = soft_counts(pixels, pool, every_class=class_weight is not None, form=form)
-    alpha, beta, smooth = (ops.cast(value, counts.hit.dtype) for value in (alpha, beta, smooth))
+    alpha, beta, smooth = (scalar(value, pixels.dtype) for value in (alpha, beta, smooth))
     # The error over the whole, not 1 - index: no cancellation where the index is close to 1.
     error = alpha * counts.false_alarm + beta * counts.miss
-    loss = divide(error, counts.hit + error + smooth)
+    whole = counts.hit + error + smooth
+    never_empty = isinstance(smooth, float) and smooth > 0
+    loss = error / whole if never_empty else divide(error, whole)
     if curve is not None:
         loss = curve(loss)
     return per_image(class_mean(loss, class_weight, owner), pixels)

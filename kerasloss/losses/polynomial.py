@@ -10,8 +10,8 @@ from keras.saving import register_keras_serializable
 from kerasloss import _check
 from kerasloss.losses.base import SegmentationLoss, class_factors
 from kerasloss.losses.focusing import alpha_factors, check_alpha
+from kerasloss.ops.parts import Part, pixel_cost, pixel_mean
 from kerasloss.ops.pixels import Tensor, prepare
-from kerasloss.ops.power import fade
 
 __all__ = ["Poly", "poly"]
 
@@ -40,25 +40,20 @@ def poly(
         "poly", y_true, y_pred, sample_weight, from_logits=from_logits, ignore_class=ignore_class
     )
     factors = class_factors(pixels, class_weight, "poly")
-    unfocused = not _check.is_variable(gamma) and gamma == 0
-    epsilon, gamma = ops.cast(epsilon, pixels.dtype), ops.cast(gamma, pixels.dtype)
+    epsilon = ops.cast(epsilon, pixels.dtype)
 
-    def focused(cost: Tensor, log_p: Tensor) -> Tensor:
-        return cost if unfocused else fade(log_p, gamma) * cost
+    def entropy(part: Part) -> Tensor:
+        return -part.fade(gamma) * part.log
 
-    def entropy(log_p: Tensor) -> Tensor:
-        return focused(-log_p, log_p)
-
-    def first_term(log_p: Tensor) -> Tensor:
-        return focused(-epsilon * ops.expm1(log_p), log_p)
-
-    def both(log_p: Tensor) -> Tensor:
-        return focused(-epsilon * ops.expm1(log_p) - log_p, log_p)
+    def first_term(part: Part) -> Tensor:
+        return epsilon * part.fade(gamma) * part.rest
 
     if alpha is None:
-        return pixels.mean(pixels.per_class(both, factors))
-    cost = pixels.per_class(entropy, alpha_factors(pixels, factors, alpha))
-    return pixels.mean(cost + pixels.per_class(first_term, factors))
+        cost = pixel_cost(pixels, lambda part: entropy(part) + first_term(part), factors)
+    else:
+        cost = pixel_cost(pixels, entropy, alpha_factors(pixels, factors, alpha))
+        cost = cost + pixel_cost(pixels, first_term, factors)
+    return pixel_mean(pixels, cost)
 
 
 @register_keras_serializable("kerasloss")

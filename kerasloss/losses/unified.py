@@ -9,8 +9,10 @@ from keras.saving import register_keras_serializable
 
 from kerasloss import _check
 from kerasloss.losses.base import SegmentationLoss, class_factors, class_mean
+from kerasloss.ops.parts import first, parts, pixel_mean
 from kerasloss.ops.pixels import Pixels, Tensor, divide, prepare
-from kerasloss.ops.power import fade, power
+from kerasloss.ops.power import power
+from kerasloss.ops.sums import space_sum
 
 __all__ = ["UnifiedFocal", "unified_focal"]
 
@@ -25,47 +27,38 @@ def _check_unified(
 
 
 def _cross_entropy(
-    pixels: Pixels, factors: list[float] | None, symmetric: bool, delta: Tensor, gamma: Tensor
+    pixels: Pixels, factors: list[float] | None, symmetric: bool, delta: Tensor, gamma: Any
 ) -> Tensor:
     """The modified focal loss; shape `(batch,)`."""
-    log_p, log_background = pixels.log_probability()
-    entropy = -pixels.target * log_p
-    if log_background is not None:
-        foreground, background = entropy, (pixels.target - 1.0) * log_background
-        # With two classes the probability that fades one of them is that of the other.
-        background = ops.exp(gamma * log_p) * background
-        if symmetric:
-            foreground = ops.exp(gamma * log_background) * foreground
-    elif symmetric:
-        entropy = fade(log_p, gamma) * entropy
-        foreground, background = entropy[..., 1:], entropy[..., :1]
-    else:
-        foreground = entropy[..., 1:]
-        background = fade(log_p[..., :1], gamma) * entropy[..., :1]
-    if factors is not None:
-        foreground = foreground * ops.cast(factors[1:], foreground.dtype)
-        background = background * factors[0]
-    foreground = ops.sum(foreground, axis=-1, keepdims=True)
-    return pixels.mean(delta * foreground + (1.0 - delta) * background)
+    factors = factors or [1.0] * pixels.num_classes
+    background, *foreground = parts(pixels, apart=True)
+    cost = -(1.0 - delta) * factors[0] * background.target * background.fade(gamma) * background.log
+    for part, factor in zip(foreground, factors[1:], strict=True):
+        entropy = -delta * factor * part.target * part.log
+        cost = cost + (part.fade(gamma) * entropy if symmetric else entropy)
+    return pixel_mean(pixels, cost)
 
 
 def _one_minus_tversky(pixels: Pixels, delta: Tensor, smooth: Tensor) -> Tensor:
     """1 - TI of every class, without the difference: exact near 0; shape `(batch, classes)`."""
-    target, probability = pixels.target, pixels.probability()
-    both = target * probability
-    # Differences of pixels, not of sums: a power below 1 would magnify what these leave.
-    parts = [both, target - both, probability - both]
-    if pixels.channels == 1:
-        parts.append(1.0 - target)
-    if pixels.weight is not None:
-        parts = [pixels.weight * part for part in parts]
-    hit, miss, false_alarm, *rest = (ops.sum(part, axis=pixels.axes) for part in parts)
-    if pixels.channels == 1:
-        hit_background = ops.maximum(rest[0] - false_alarm, 0.0)
-        hit, miss, false_alarm = (
-            ops.concatenate(pair, axis=-1)
-            for pair in ((hit_background, hit), (false_alarm, miss), (miss, false_alarm))
+
+    weight = None if pixels.weight is None else first(pixels.weight)
+
+    def total(values: Tensor) -> Tensor:
+        return space_sum(values if weight is None else weight * values)
+
+    counts = []
+    for part in parts(pixels, background=False):
+        both = part.target * part.probability
+        # Differences of pixels, not of sums: a power below 1 would magnify what these leave.
+        counts.append(
+            (total(both), total(part.target - both), total(part.probability - both)),
         )
+    if pixels.channels == 1:
+        ((hit, miss, false_alarm),) = counts
+        rejection = ops.maximum(total(1.0 - first(pixels.target)) - false_alarm, 0.0)
+        counts.insert(0, (rejection, false_alarm, miss))
+    hit, miss, false_alarm = (ops.concatenate(c, axis=-1) for c in zip(*counts, strict=True))
     error = delta * miss + (1.0 - delta) * false_alarm
     return divide(error, hit + error + smooth)
 
@@ -95,14 +88,13 @@ def unified_focal(
         ignore_class=ignore_class,
     )
     factors = class_factors(pixels, class_weight, "unified_focal")
-    delta, gamma, weight, smooth = (
-        ops.cast(value, pixels.dtype) for value in (delta, gamma, weight, smooth)
-    )
+    delta, weight, smooth = (ops.cast(value, pixels.dtype) for value in (delta, weight, smooth))
     loss = _one_minus_tversky(pixels, delta, smooth)
+    exponent = 1.0 - ops.cast(gamma, pixels.dtype)
     if symmetric:
-        loss = power(loss, 1.0 - gamma)
+        loss = power(loss, exponent)
     else:
-        loss = ops.concatenate([loss[:, :1], power(loss[:, 1:], 1.0 - gamma)], axis=-1)
+        loss = ops.concatenate([loss[:, :1], power(loss[:, 1:], exponent)], axis=-1)
     region = class_mean(loss, class_weight, "unified_focal")
     entropy = _cross_entropy(pixels, factors, symmetric, delta, gamma)
     return weight * entropy + (1.0 - weight) * region

@@ -7,7 +7,9 @@ from typing import Literal, NamedTuple
 
 from keras import ops
 
+from kerasloss.ops.parts import Part, first, parts
 from kerasloss.ops.pixels import Pixels, Tensor, magnitude
+from kerasloss.ops.sums import space_sum
 
 Pool = Literal["image", "batch"]
 Form = Literal["product", "absolute", "squared"]
@@ -35,36 +37,49 @@ def soft_counts(pixels: Pixels, pool: Pool, *, every_class: bool, form: Form = "
             - `"absolute"`: `min(p, y)`, `max(p - y, 0)` and `max(y - p, 0)`
             - `"squared"`: `p y` and, for both errors, half of `(p - y)^2`
     """
-    target, probability = pixels.target, pixels.probability()
     total = _summation(pixels, pool)
-    both_classes = every_class and pixels.channels == 1
+    if pixels.channels == 1 and every_class:
+        return _both_classes(pixels, total, form)
+    counts = [_count(part, total, form) for part in parts(pixels, background=False)]
+    return Counts(*(ops.concatenate(column, axis=-1) for column in zip(*counts, strict=True)))
+
+
+def _count(part: Part, total: Callable[[Tensor], Tensor], form: Form) -> Counts:
+    """Soft counts of the classes of one part."""
+    target, probability = part.target, part.probability
     if form == "squared":
-        hit = total(target * probability)
-        false_alarm = miss = 0.5 * total(ops.square(probability - target))
-        if both_classes:
-            rejection = total((1.0 - target) * (1.0 - probability))
-    elif form == "absolute":
+        error = 0.5 * total(ops.square(probability - target))
+        return Counts(total(target * probability), error, error)
+    if form == "absolute":
         # Not by minimum and maximum: each backend has its own gradient for them at p = y.
-        distance = magnitude(probability - target)
-        predicted, positive, difference = total(probability), total(target), total(distance)
+        difference = total(magnitude(probability - target))
+        predicted, positive = total(probability), total(target)
+        excess = predicted - positive
         hit = 0.5 * (predicted + positive - difference)
-        false_alarm = 0.5 * (difference + (predicted - positive))
-        miss = 0.5 * (difference - (predicted - positive))
-        if both_classes:
-            rejection = total(1.0 - 0.5 * (probability + target + distance))
+        return Counts(hit, 0.5 * (difference + excess), 0.5 * (difference - excess))
+    hit = total(target * probability)
+    return Counts(hit, total(probability) - hit, total(target) - hit)
+
+
+def _both_classes(pixels: Pixels, total: Callable[[Tensor], Tensor], form: Form) -> Counts:
+    """Soft counts of background and foreground of a sigmoid channel.
+
+    The background's errors are those of the foreground, the other way round. What is counted of a
+    class is a sum over its own pixels: an absent background must not seem to have a size.
+    """
+    (foreground,) = parts(pixels, background=False)
+    target, probability = foreground.target, foreground.probability
+    if form == "product":
+        outside = 1.0 - target
+        false_alarm, hit = total(outside * probability), total(target * probability)
+        rejection, miss = total(outside) - false_alarm, total(target) - hit
     else:
-        hit = total(target * probability)
-        miss = total(target) - hit
-        if both_classes:
-            # Not a difference of sums: the errors are small beside either class, and an absent
-            # background would seem to have a size.
+        hit, false_alarm, miss = _count(foreground, total, form)
+        if form == "squared":
             rejection = total((1.0 - target) * (1.0 - probability))
-            false_alarm = total((1.0 - target) * probability)
         else:
-            false_alarm = total(probability) - hit
-    if not both_classes:
-        return Counts(hit, false_alarm, miss)
-    # The background's errors are those of the foreground, the other way round.
+            largest = target + probability + magnitude(probability - target)
+            rejection = total(1.0 - 0.5 * largest)
     return Counts(
         ops.concatenate([rejection, hit], axis=-1),
         ops.concatenate([miss, false_alarm], axis=-1),
@@ -75,7 +90,7 @@ def soft_counts(pixels: Pixels, pool: Pool, *, every_class: bool, form: Form = "
 def pixel_count(pixels: Pixels, pool: Pool) -> Tensor:
     """Number of pixels that are summed over, as their weights count; `(batch or 1, 1)` or `()`."""
     if pixels.weight is not None:
-        return _summation(pixels, pool)(ops.ones_like(pixels.weight))
+        return _summation(pixels, pool)(ops.ones_like(first(pixels.weight)))
     lengths = ops.shape(pixels.pred)[:-1] if pool == "batch" else ops.shape(pixels.pred)[1:-1]
     return ops.cast(ops.prod(ops.stack(lengths)), pixels.dtype)
 
@@ -93,14 +108,12 @@ def per_image(values: Tensor, pixels: Pixels) -> Tensor:
 
 
 def _summation(pixels: Pixels, pool: Pool) -> Callable[[Tensor], Tensor]:
-    """Weighted sum over pixels: `(batch, *space, classes)` becomes `(batch or 1, classes)`."""
+    """Weighted sum over pixels: `(batch, classes, *space)` becomes `(batch or 1, classes)`."""
     weight = pixel_weight(pixels, pool)
+    weight = None if weight is None else first(weight)
 
     def total(part: Tensor) -> Tensor:
-        if weight is not None:
-            part = weight * part
-        if pool == "batch":
-            return ops.expand_dims(ops.sum(part, axis=(0, *pixels.axes)), 0)
-        return ops.sum(part, axis=pixels.axes)
+        summed = space_sum(part if weight is None else weight * part)
+        return ops.sum(summed, axis=0, keepdims=True) if pool == "batch" else summed
 
     return total

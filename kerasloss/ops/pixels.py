@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from kerasloss import _check
+from kerasloss.ops.placement import is_eager
 
 # Below this a probability is taken for this value before its logarithm; the same as in Keras.
 EPSILON = 1e-7
@@ -22,8 +23,10 @@ class Pixels(NamedTuple):
     `target` and `pred` have shape `(batch, *space, channels)` and the same float dtype, float32 or
     wider. `weight` has shape `(batch, *space, 1)` and is 0 where a pixel is ignored; None stands
     for 1 everywhere. `times` is how often an image counts, shape `(batch, 1, ..., 1)`: a matter of
-    sums over the batch, while inside one image it would only shift the balance with `smooth`. One
-    channel is the foreground of a two-class problem.
+    sums over the batch, while inside one image it would only shift the balance with `smooth`.
+    `hard` says that every target is known to be 0 or 1, and 1 for at most one class; `labels`, of
+    shape `(batch, *space)`, which class that is, if there are several channels. One channel is the
+    foreground of a two-class problem.
     """
 
     target: Tensor
@@ -31,6 +34,8 @@ class Pixels(NamedTuple):
     from_logits: bool
     weight: Tensor | None
     times: Tensor | None = None
+    hard: bool = False
+    labels: Tensor | None = None
 
     @property
     def channels(self) -> int:
@@ -58,36 +63,13 @@ class Pixels(NamedTuple):
             return self.pred
         return ops.sigmoid(self.pred) if self.channels == 1 else _softmax(ops.softmax, self.pred)
 
-    def log_probability(self) -> tuple[Tensor, Tensor | None]:
-        """The log-probabilities of the channels, and of the background if there is one channel."""
-        if self.from_logits:
-            if self.channels == 1:
-                return ops.log_sigmoid(self.pred), ops.log_sigmoid(-self.pred)
-            return _softmax(ops.log_softmax, self.pred), None
-        log_foreground = ops.log(ops.maximum(self.pred, EPSILON))
-        if self.channels == 1:
-            return log_foreground, ops.log(ops.maximum(1.0 - self.pred, EPSILON))
-        return log_foreground, None
-
-    def cross_entropy(self, weights: list[Any] | None = None) -> Tensor:
-        """Cross-entropy of every pixel, shape `(batch, *space, 1)`; `weights` as in `per_class`."""
-        if not self.from_logits or self.channels > 1 or weights is not None:
-            return self.per_class(ops.negative, weights)
-        if _is_eager():
-            return ops.binary_crossentropy(self.target, self.pred, from_logits=True)
-        # One logarithm in place of two: that of the likelier label. What a soft label leaves to
-        # the other is linear in the logit.
-        foreground = self.target > 0.5
-        cost = ops.softplus(ops.where(foreground, -self.pred, self.pred))
-        return cost + ops.where(foreground, 1.0 - self.target, -self.target) * self.pred
-
     def smoothed(self, label_smoothing: Any) -> Pixels:
         """The same pixels with the target `(1 - s) * y + s / classes`."""
         if not _check.is_variable(label_smoothing) and label_smoothing == 0:
             return self
         smoothing = ops.cast(label_smoothing, self.dtype)
         target = (1.0 - smoothing) * self.target + smoothing / self.num_classes
-        return self._replace(target=target)
+        return self._replace(target=target, hard=False, labels=None)
 
     def classes(self) -> tuple[Tensor, Tensor]:
         """Target and probability with one channel a class (a sigmoid channel becomes two)."""
@@ -99,52 +81,18 @@ class Pixels(NamedTuple):
             ops.concatenate([1.0 - probability, probability], axis=-1),
         )
 
-    def per_class(
-        self, value: Callable[[Tensor], Tensor], weights: list[Any] | None = None
-    ) -> Tensor:
-        """Sums `target * weight * value(log-probability)` over the classes of every pixel.
-
-        Args:
-            value: what one class costs, a function of its log-probability.
-            weights: one factor a class, each a number or a tensor that broadcasts against
-                `(batch, *space, 1)`; None for 1.
-
-        Returns:
-            Tensor of shape `(batch, *space, 1)`.
-        """
-        log_foreground, log_background = self.log_probability()
-        if log_background is not None:
-            foreground = self.target * value(log_foreground)
-            background = (1.0 - self.target) * value(log_background)
-            if weights is not None:
-                foreground, background = weights[1] * foreground, weights[0] * background
-            return foreground + background
-        cost = self.target * value(log_foreground)
-        if weights is not None:
-            cost = cost * ops.concatenate(
-                [_as_channel(weight, cost) for weight in weights], axis=-1
-            )
-        return ops.sum(cost, axis=-1, keepdims=True)
-
-    def mean(self, cost: Tensor) -> Tensor:
-        """Weighted mean of a cost of shape `(batch, *space, 1)` over the pixels of each image."""
-        axes = (*self.axes, len(self.pred.shape) - 1)
-        if self.weight is None:
-            return ops.mean(cost, axis=axes)
-        return divide(ops.sum(self.weight * cost, axis=axes), ops.sum(self.weight, axis=axes))
-
-
-def _is_eager() -> bool:
-    """Whether every operation is a pass over memory of its own: kernels that do more pay there."""
-    return str(keras.backend.backend()) == "torch"
-
 
 def _softmax(function: Callable[..., Tensor], logits: Tensor) -> Tensor:
     """A softmax over the last axis."""
-    if not _is_eager():
+    if not is_eager():
         return function(logits, axis=-1)
     # On few channels PyTorch's kernel for the last axis takes several times as long.
     return ops.moveaxis(function(ops.moveaxis(logits, -1, 1), axis=1), 1, -1)
+
+
+def scalar(value: Any, dtype: str) -> Any:
+    """A number, or a variable as a tensor of a dtype."""
+    return float(value) if isinstance(value, int | float) else ops.cast(value, dtype)
 
 
 def divide(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -184,7 +132,8 @@ def prepare(
             "Add a last axis of size 1 for a single sigmoid channel.",
         )
     true = ops.convert_to_tensor(y_true)
-    target, ignored = _target(owner, true, pred, ignore_class)
+    target, ignored, labels = _target(owner, true, pred, ignore_class)
+    hard = labels is not None or (pred.shape[-1] == 1 and "float" not in str(true.dtype))
     weight = None if ignored is None else 1.0 - ops.cast(ignored, dtype)
     times = None
     if sample_weight is not None:
@@ -195,7 +144,7 @@ def prepare(
         weight = given if weight is None else weight * given
     if weight is not None:
         weight = ops.broadcast_to(weight, (*ops.shape(pred)[:-1], 1))
-    return Pixels(target, pred, bool(from_logits), weight, times)
+    return Pixels(target, pred, bool(from_logits), weight, times, hard, labels)
 
 
 def image_weight(sample_weight: Tensor | None, pixels: Pixels) -> Tensor:
@@ -223,8 +172,8 @@ def accumulation_dtype(dtype: Any) -> str:
 
 def _target(
     owner: str, true: Tensor, pred: Tensor, ignore_class: int | None
-) -> tuple[Tensor, Tensor | None]:
-    """The target with the shape of `pred`, and a mask `(batch, *space, 1)` of ignored pixels."""
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The target with the shape of `pred`, where it is ignored, and the labels if it has any."""
     dtype, channels = pred.dtype, int(pred.shape[-1])
     same = len(true.shape) == len(pred.shape) and true.shape[-1] == channels
     labels = len(true.shape) == len(pred.shape) - 1
@@ -238,7 +187,7 @@ def _target(
             raise _mismatch(owner, came, pred)
     if same and channels > 1:
         if ignore_class is None:
-            return ops.cast(true, dtype), None
+            return ops.cast(true, dtype), None, None
         if not 0 <= ignore_class < channels:
             raise _check.error(
                 owner,
@@ -246,14 +195,19 @@ def _target(
                 f"ignore_class={ignore_class}",
                 "A label outside the classes can only be ignored in integer label targets.",
             )
-        return ops.cast(true, dtype), true[..., ignore_class : ignore_class + 1] > 0.5
+        return ops.cast(true, dtype), true[..., ignore_class : ignore_class + 1] > 0.5, None
     # Compared as floats: cast to an unsigned label dtype, -1 would silently become 255.
     ignored = None if ignore_class is None else ops.cast(true, dtype) == float(ignore_class)
     if channels == 1:
         target = ops.cast(true, dtype)
-        return (target, None) if ignored is None else (ops.where(ignored, 0.0, target), ignored)
-    index = ops.cast(true, "int32")
-    return ops.cast(index == ops.arange(channels, dtype="int32"), dtype), ignored
+        if ignored is not None:
+            target = ops.where(ignored, 0.0, target)
+        return target, ignored, None
+    labels = ops.squeeze(ops.cast(true, "int32"), -1)
+    # The classes before the pixels at first: comparisons along a short last axis are slow.
+    classes = ops.reshape(ops.arange(channels, dtype="int32"), (-1,) + (1,) * (len(pred.shape) - 2))
+    one_hot = ops.cast(ops.expand_dims(labels, 1) == classes, dtype)
+    return ops.moveaxis(one_hot, 1, -1), ignored, labels
 
 
 def _pixel_weight(owner: str, sample_weight: Tensor, pred: Tensor) -> Tensor:
@@ -274,14 +228,6 @@ def _pixel_weight(owner: str, sample_weight: Tensor, pred: Tensor) -> Tensor:
         )
     extra = len(space) + 1 - len(shape)
     return ops.reshape(weight, (*ops.shape(weight), *([1] * extra)))
-
-
-def _as_channel(weight: Any, cost: Tensor) -> Tensor:
-    """One class's weight as a tensor that can stand beside those of the other classes."""
-    weight = ops.cast(ops.convert_to_tensor(weight), cost.dtype)
-    if len(weight.shape) == 0:
-        return ops.reshape(weight, (1,) * len(cost.shape))
-    return weight
 
 
 def _mismatch(owner: str, true: Tensor, pred: Tensor) -> ValueError:

@@ -1,4 +1,4 @@
-"""Where a tensor is, which decides how a distance is computed fastest."""
+"""Where and how the backend computes, which decides what is fastest."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasloss.ops.pixels import Tensor
 
-
-def host_array(tensor: Tensor) -> np.ndarray[Any, Any] | None:
+def host_array(tensor: Any) -> np.ndarray[Any, Any] | None:
     """The tensor as NumPy if its values are known and in the memory of the CPU, else None.
 
     Outside of a compiled step a loop of the graph would be traced, and on JAX compiled, anew at
@@ -31,3 +29,13 @@ def on_accelerator() -> bool:
     return keras.backend.backend() == "torch" or not keras.distribution.list_devices()[
         0
     ].startswith("cpu")
+
+
+def compact(tensor: Any) -> Any:
+    """The tensor with its last axis contiguous in memory, where that is ours to decide."""
+    return tensor.contiguous() if keras.backend.backend() == "torch" else tensor
+
+
+def is_eager() -> bool:
+    """Whether every operation is a pass over memory of its own: kernels that do more pay there."""
+    return str(keras.backend.backend()) == "torch"

@@ -1,7 +1,8 @@
-"""Powers with an exponent below 1, whose true slope at 0 is infinite, with a finite one."""
+"""Powers: fast ones, and with a finite slope at 0 where the true one is infinite."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from keras import ops
@@ -24,6 +25,20 @@ def power(base: Tensor, exponent: Any) -> Tensor:
     )
 
 
-def fade(log_p: Tensor, gamma: Any) -> Tensor:
-    """`(1 - p) ** gamma` of the focal losses; below EPSILON the base is constant."""
-    return ops.exp(gamma * ops.log(ops.maximum(-ops.expm1(log_p), EPSILON)))
+def is_product(exponent: Any) -> bool:
+    """Whether a power is a product of few: others cost a logarithm and an exponential a pixel."""
+    return isinstance(exponent, int | float) and exponent in (0, 1, 2, 3, 4)
+
+
+def product_power(base: Tensor, exponent: float) -> Tensor:
+    """`base ** exponent` for an exponent of which `is_product` holds; 0 to the power 0 is 1."""
+    if exponent == 0:
+        return ops.ones_like(base)
+    return functools.reduce(lambda power, _: power * base, range(int(exponent) - 1), base)
+
+
+def clipped_power(base: Tensor, exponent: Any) -> Tensor:
+    """`base ** exponent` for any exponent >= 0; a base below 1e-7 may be taken for that."""
+    if is_product(exponent):
+        return product_power(base, exponent)
+    return ops.exp(ops.cast(exponent, base.dtype) * ops.log(ops.maximum(base, EPSILON)))
