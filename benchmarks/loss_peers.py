@@ -102,8 +102,8 @@ def _medicai(channels: int) -> Iterator[Peer]:
         ("IoU", "IoULoss", {}),
         ("Tversky", "TverskyLoss", {}),
         ("GeneralizedDice", "GeneralizedDiceLoss", {}),
-        # Ten iterations and a gradient through the predicted centre line, as ours. By default it does
-        # fifty, without that gradient.
+        # Ten iterations and a gradient through the predicted centre line, as ours; its default are
+        # fifty without that gradient.
         (
             "CLDice",
             "CenterlineDiceLoss",

@@ -39,8 +39,9 @@ class Part:
         self.target = target
         self._log = log
         self._probability = probability
-        self._rest = rest or (lambda: 1.0 - self.probability)
-        self._log_rest = log_rest or (lambda: _log(self.rest))
+        # No default that refers to this object: tensors in a circle outlive the training step.
+        self._rest = rest
+        self._log_rest = log_rest
 
     @functools.cached_property
     def probability(self) -> Tensor:
@@ -50,7 +51,7 @@ class Part:
     @functools.cached_property
     def rest(self) -> Tensor:
         """1 - p."""
-        return self._rest()
+        return self._rest() if self._rest else 1.0 - self.probability
 
     @functools.cached_property
     def log(self) -> Tensor:
@@ -60,7 +61,7 @@ class Part:
     @functools.cached_property
     def log_rest(self) -> Tensor:
         """log(1 - p)."""
-        return self._log_rest()
+        return self._log_rest() if self._log_rest else _log(self.rest)
 
     def fade(self, gamma: Any) -> Tensor:
         """`(1 - p) ** gamma` of the focal losses, with a finite slope for every gamma >= 0."""
@@ -278,13 +279,13 @@ def _whole(pixels: Pixels) -> Part:
     target, pred = first(pixels.target), first(pixels.pred)
     if not pixels.from_logits:
         return _given(target, pred)
-    part = Part(
+    log = functools.cache(lambda: ops.log_softmax(pred, axis=1))
+    return Part(
         target,
-        log=lambda: ops.log_softmax(pred, axis=1),
+        log=log,
         probability=lambda: ops.softmax(pred, axis=1),
-        rest=lambda: -ops.expm1(part.log),
+        rest=lambda: -ops.expm1(log()),
     )
-    return part
 
 
 def _slice(whole: Part, index: int) -> Part:
