@@ -58,7 +58,7 @@ def main() -> None:
         for backend in BACKENDS:
             timed, weighed = (
                 _in_a_process(backend, options.losses, Path(folder) / f"{backend}.json", flag)
-                for flag in ((), ("--memory",))
+                for flag in (("--seconds", str(options.seconds)), ("--memory",))
             )
             rows += [
                 {**row, "seconds": row["figures"], "memory": other["figures"]}
@@ -73,7 +73,7 @@ def _in_a_process(
     command = [sys.executable, __file__, "--backend", backend, "--json", str(path), *flags]
     command += ["--losses", *losses] if losses else []
     environment = dict(os.environ)
-    if flags:
+    if "--memory" in flags:
         # Arrays by mmap: what was freed leaves the resident set, and the next peak can be told.
         environment |= {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
     subprocess.run(command, check=True, env=environment)
