@@ -30,8 +30,8 @@ def page(rows: list[dict[str, Any]]) -> str:
         "# Benchmarks\n",
         "Written by `python benchmarks/losses.py`. Forward and backward of one call, medians of "
         "calls in turns, compiled where the backend compiles. Targets are floats, as the other "
-        "libraries want them; *integers* is our time with masks of that dtype, which some losses "
-        "know to be worth half the work. *CE* is the time as a multiple of "
+        "libraries want them; *integers* is our time with masks of that dtype, where that saves "
+        "work. *CE* is the time as a multiple of "
         "Keras's own cross-entropy in the same run; for each other library, `x` is our time as a "
         "multiple of its time (below 1: we are faster), and *memory* the same for the growth of "
         "the resident set at its largest. A value in brackets says that both define the same "
@@ -58,7 +58,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         cells = [
             row["loss"],
             f"{1000 * ours:.1f}",
-            f"{1000 * row['seconds']['integers']:.1f}",
+            f"{1000 * row['seconds']['integers']:.1f}" if "integers" in row["seconds"] else "",
             f"{memory / 1e6:.0f}",
             f"{ours / row['seconds']['baseline']:.2f}",
         ]

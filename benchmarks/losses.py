@@ -12,7 +12,7 @@ they are installed: `pip install --no-deps monai segmentation-models-pytorch med
 from __future__ import annotations
 
 import argparse
-import functools
+import ctypes
 import gc
 import json
 import os
@@ -32,6 +32,17 @@ SHAPES = {
 }
 Runs = dict[str, Callable[[], float]]
 
+# Where a mask that is known to have one class a pixel saves work.
+SHORTER_WITH_INTEGERS = (
+    "CrossEntropy",
+    "WeightedCrossEntropy",
+    "Focal",
+    "AdaptiveFocal",
+    "Poly",
+    "TopKCrossEntropy",
+)
+M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+
 BACKENDS = ("jax", "tensorflow", "torch")
 
 
@@ -40,50 +51,31 @@ def main() -> None:
     parser.add_argument("--backend", choices=BACKENDS)
     parser.add_argument("--losses", nargs="*", help="names; all by default")
     parser.add_argument("--seconds", type=float, default=3.0, help="for one loss and its peers")
-    parser.add_argument("--memory", action="store_true", help="peak memory instead of time")
     parser.add_argument("--json", type=Path, help="write the figures of one backend here")
     options = parser.parse_args()
     if options.backend:
         os.environ["KERAS_BACKEND"] = options.backend
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        figure = _peaks if options.memory else functools.partial(_medians, options.seconds)
-        figures = measure(options.backend, options.losses, figure)
+        rows = measure(options.backend, options.losses, options.seconds)
         if options.json:
-            options.json.write_text(json.dumps(figures))
+            options.json.write_text(json.dumps(rows))
         return
     import loss_report
 
-    rows: list[dict[str, Any]] = []
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for backend in BACKENDS:
-            timed, weighed = (
-                _in_a_process(backend, options.losses, Path(folder) / f"{backend}.json", flag)
-                for flag in (("--seconds", str(options.seconds)), ("--memory",))
-            )
-            rows += [
-                {**row, "seconds": row["figures"], "memory": other["figures"]}
-                for row, other in zip(timed, weighed, strict=True)
-            ]
+            path = Path(folder) / f"{backend}.json"
+            command = [sys.executable, __file__, "--backend", backend, "--json", str(path)]
+            command += ["--seconds", str(options.seconds)]
+            command += ["--losses", *options.losses] if options.losses else []
+            subprocess.run(command, check=True)
+            rows += json.loads(path.read_text())
     loss_report.write(rows, Path(__file__).parents[1] / "docs")
 
 
-def _in_a_process(
-    backend: str, losses: list[str] | None, path: Path, flags: tuple[str, ...]
-) -> list[dict[str, Any]]:
-    command = [sys.executable, __file__, "--backend", backend, "--json", str(path), *flags]
-    command += ["--losses", *losses] if losses else []
-    environment = dict(os.environ)
-    if "--memory" in flags:
-        # Arrays by mmap: what was freed leaves the resident set, and the next peak can be told.
-        environment |= {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
-    subprocess.run(command, check=True, env=environment)
-    return json.loads(path.read_text())
-
-
-def measure(
-    backend: str, names: list[str] | None, figure: Callable[[Runs], dict[str, float]]
-) -> list[dict[str, Any]]:
-    """Figures of every loss at every shape."""
+def measure(backend: str, names: list[str] | None, seconds: float) -> list[dict[str, Any]]:
+    """Time and memory of every loss at every shape."""
     import keras
     from loss_peers import peers
 
@@ -104,13 +96,15 @@ def measure(
             if shape[-1] == 1
             else keras.losses.CategoricalCrossentropy(from_logits=True)
         )
+        run_baseline = _runner(backend, baseline, *arrays["channels_last"])
         for loss in classes:
             if names and loss.__name__ not in names:
                 continue
             ours = loss(from_logits=True)
             runs = {"kerasloss": _runner(backend, ours, *arrays["channels_last"])}
-            runs["integers"] = _runner(backend, ours, *arrays["labels_last"])
-            runs["baseline"] = _runner(backend, baseline, *arrays["channels_last"])
+            if loss.__name__ in SHORTER_WITH_INTEGERS:
+                runs["integers"] = _runner(backend, ours, *arrays["labels_last"])
+            runs["baseline"] = run_baseline
             same = {}
             for peer in available:
                 if peer.loss == loss.__name__:
@@ -120,7 +114,7 @@ def measure(
                 "backend": backend,
                 "shape": title,
                 "loss": loss.__name__,
-                **_compare(runs, figure),
+                **_compare(runs, seconds),
             }
             for library, agrees in same.items():
                 if library in row["value"] and agrees:
@@ -208,8 +202,8 @@ def _runner(backend: str, loss: Any, target: Any, logits: Any) -> Callable[[], f
     return run
 
 
-def _compare(runs: Runs, figure: Callable[[Runs], dict[str, float]]) -> dict[str, Any]:
-    """Figure and value of each; what raises is left out."""
+def _compare(runs: Runs, seconds: float) -> dict[str, Any]:
+    """Time, memory and value of each; what raises is left out."""
     values: dict[str, float] = {}
     failed: dict[str, str] = {}
     for name, run in list(runs.items()):
@@ -221,10 +215,11 @@ def _compare(runs: Runs, figure: Callable[[Runs], dict[str, float]]) -> dict[str
             del runs[name]
     if "kerasloss" in failed:
         raise RuntimeError(failed["kerasloss"])
-    return {"figures": figure(runs), "value": values, "failed": failed}
+    timed = _medians(runs, seconds)
+    return {"seconds": timed, "memory": _peaks(runs), "value": values, "failed": failed}
 
 
-def _medians(limit: float, runs: Runs) -> dict[str, float]:
+def _medians(runs: Runs, limit: float) -> dict[str, float]:
     """Median of the seconds that each takes, called in turns."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     began, turn, names = time.perf_counter(), 0, list(runs)
@@ -238,8 +233,17 @@ def _medians(limit: float, runs: Runs) -> dict[str, float]:
 
 
 def _peaks(runs: Runs) -> dict[str, float]:
-    """By how many bytes a call lets the resident set grow at its largest (Linux)."""
-    return {name: _peak(run) for name, run in runs.items()}
+    """By how many bytes a call lets the resident set grow at its largest (Linux, glibc)."""
+    try:
+        allocator = ctypes.CDLL("libc.so.6")
+    except OSError:
+        return dict.fromkeys(runs, 0.0)
+    # Arrays by mmap: what was freed leaves the resident set, and the next peak can be told.
+    allocator.mallopt(M_MMAP_THRESHOLD, 1 << 16)
+    try:
+        return {name: _peak(run) for name, run in runs.items()}
+    finally:
+        allocator.mallopt(M_MMAP_THRESHOLD, 1 << 25)  # where glibc arrives by itself
 
 
 def _peak(run: Callable[[], float]) -> float:
@@ -251,6 +255,7 @@ def _peak(run: Callable[[], float]) -> float:
         line = next(line for line in status.read_text().splitlines() if line.startswith(name))
         return int(line.split()[1]) * 1024
 
+    run()
     growths = []
     for _ in range(3):
         gc.collect()
@@ -262,7 +267,7 @@ def _peak(run: Callable[[], float]) -> float:
 
 
 def _line(row: dict[str, Any]) -> str:
-    figures = "  ".join(f"{name} {figure:.4g}" for name, figure in row["figures"].items())
+    figures = "  ".join(f"{name} {figure:.4g}" for name, figure in row["seconds"].items())
     return (
         f"{row['backend']:10s} {row['shape']:14s} {row['loss']:20s} {figures}  "
         f"{row.get('off', '')} {row['failed'] or ''}"

@@ -73,8 +73,8 @@ def test_large_image(loss, dtype):
 @cheap_losses
 @pytest.mark.parametrize("dtype", HALVES)
 def test_volume(loss, dtype):
-    """96 ** 3 ones are far beyond the 65504 that float16 can hold."""
-    check(loss, (96, 96, 96), 1, dtype)
+    """128 ** 3 ones are far beyond the 65504 that float16 can hold."""
+    check(loss, (128, 128, 128), 1, dtype)
 
 
 # ---- training -----------------------------------------------------------------------------------
