@@ -241,12 +241,12 @@ def _peaks(runs: Runs) -> dict[str, float]:
     # Arrays by mmap: what was freed leaves the resident set, and the next peak can be told.
     allocator.mallopt(M_MMAP_THRESHOLD, 1 << 16)
     try:
-        return {name: _peak(run) for name, run in runs.items()}
+        return {name: _peak(run, allocator) for name, run in runs.items()}
     finally:
         allocator.mallopt(M_MMAP_THRESHOLD, 1 << 25)  # where glibc arrives by itself
 
 
-def _peak(run: Callable[[], float]) -> float:
+def _peak(run: Callable[[], float], allocator: ctypes.CDLL) -> float:
     status, clear = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not clear.exists():
         return 0.0
@@ -259,6 +259,7 @@ def _peak(run: Callable[[], float]) -> float:
     growths = []
     for _ in range(3):
         gc.collect()
+        allocator.malloc_trim(0)
         clear.write_text("5")
         before = read("VmRSS")
         run()
