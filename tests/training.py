@@ -28,7 +28,9 @@ class Record(keras.callbacks.Callback):
 
 def read(loss, name):
     """A copy. By way of `_state`, since a loss takes note of who asks for `state`."""
-    return np.array(array(getattr(loss._state, name).value))
+    state = loss._state
+    variable = state.memory["history"] if name == "memory" else getattr(state, name)
+    return np.array(array(variable.value))
 
 
 def held(loss):
