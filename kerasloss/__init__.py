@@ -7,6 +7,7 @@ from kerasloss.compound import Compound
 from kerasloss.losses import *
 from kerasloss.maps import distance_maps, with_distance_maps
 from kerasloss.multilabel import Multilabel
+from kerasloss.plots import plot_weights
 from kerasloss.saving import get, load, save
 from kerasloss.supervision import AtResolution, DeepSupervision
 
@@ -24,6 +25,7 @@ __all__ = [
     "losses",
     "metrics",
     "ops",
+    "plot_weights",
     "save",
     "weighting",
     "with_distance_maps",

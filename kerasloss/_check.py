@@ -67,8 +67,8 @@ def integer(owner: str, name: str, value: Any, *, minimum: int) -> None:
         raise error(owner, f"`{name}` to be an integer >= {minimum}", f"{name}={value!r}")
 
 
-def choice(owner: str, name: str, value: Any, allowed: Iterable[str]) -> None:
-    """Checks that a string option is one of `allowed`."""
+def choice(owner: str, name: str, value: Any, allowed: Iterable[Any]) -> None:
+    """Checks that an option is one of `allowed`."""
     allowed = tuple(allowed)
     if value not in allowed:
         raise error(owner, f"`{name}` to be one of {', '.join(map(repr, allowed))}", f"{value!r}")

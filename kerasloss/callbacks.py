@@ -18,7 +18,8 @@ class DynamicWeighting(keras.callbacks.Callback):
     It finds each compound in the model's loss, adds its state to the model's metrics, and tells it
     when the model trains and when it validates: validation changes neither weights nor memory.
     `History`, the progress bar and every logger then hold each term (`dice`, `val_dice`) and its
-    weight (`weight/dice`).
+    weight (`weight/dice`). `skipped_steps` counts the training steps so far in which a term was NaN
+    or infinite, so that the weights stayed.
 
     Pass it to every `fit`. Between them weights and memory stay as they are, so training goes on
     where it stopped, also from a saved model.
@@ -37,7 +38,7 @@ class DynamicWeighting(keras.callbacks.Callback):
     >>> x = np.zeros((4, 8, 8, 1))
     >>> history = model.fit(x, x, verbose=0, callbacks=[kerasloss.DynamicWeighting()])
     >>> sorted(history.history)
-    ['ce', 'dice', 'loss', 'weight/ce', 'weight/dice']
+    ['ce', 'dice', 'loss', 'skipped_steps', 'weight/ce', 'weight/dice']
     """
 
     def __init__(self) -> None:
@@ -63,6 +64,12 @@ class DynamicWeighting(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         self._fitting = True
         self._switch(1.0)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        moving = [compound._state for compound in self._compounds if compound.weighting is not None]
+        if moving and logs is not None:
+            counts = [float(keras.ops.convert_to_numpy(state.skipped.value)) for state in moving]
+            logs["skipped_steps"] = sum(counts)
 
     def on_train_end(self, logs: Any = None) -> None:
         self._fitting = False

@@ -14,7 +14,7 @@ from keras.saving import register_keras_serializable
 
 from kerasloss import _check
 from kerasloss.ops.pixels import Tensor
-from kerasloss.weighting import Weighting
+from kerasloss.weighting import Seen, Weighting
 
 # Finds the state of a loaded compound when the model's metrics are loaded after its loss.
 _STATES: weakref.WeakValueDictionary[str, CompoundState] = weakref.WeakValueDictionary()
@@ -51,12 +51,24 @@ class CompoundState(keras.metrics.Metric):
         self.carried = False
         # Whether it was loaded and has not trained since.
         self.at_rest = False
-        rows = 1 if weighting is None else weighting.memory
-        count = len(weights)
+        self._count = len(weights)
+        self._remembered = (
+            {} if weighting is None else weighting.memory_for(self.terms[: self._count])
+        )
         self.weights_now = self._variable("weights", np.asarray(weights, "float32"))
         self.weights_start = self._variable("starting_weights", np.asarray(weights, "float32"))
-        self.memory = self._variable("memory", np.zeros((rows, count), "float32"))
+        self.memory = {
+            name: self._variable(f"memory_{name}", np.asarray(value, "float32"))
+            for name, value in sorted(self._remembered.items())
+        }
         self.step = self._variable("step", np.zeros((), "int32"))
+        # How often the strategy has been asked: every training step, or every epoch.
+        self.updates = self._variable("updates", np.zeros((), "int32"))
+        # Sums over the epoch so far, for a strategy that follows epochs; whether a new one begins.
+        self.period = self._variable("period", np.zeros((self._count + 1,), "float32"))
+        self.begins = self._variable("begins", np.ones((), "float32"))
+        # How many training steps had a term that was NaN or infinite.
+        self.skipped = self._variable("skipped", np.zeros((), "float32"))
         # A variable of the user's own is tracked as it is, so that it takes effect on JAX too.
         self.settings: dict[str, keras.Variable] = {
             setting: value
@@ -83,8 +95,12 @@ class CompoundState(keras.metrics.Metric):
         return [
             self.weights_now,
             self.weights_start,
-            self.memory,
+            *self.memory.values(),
             self.step,
+            self.updates,
+            self.period,
+            self.begins,
+            self.skipped,
             *self.settings.values(),
         ]
 
@@ -104,20 +120,44 @@ class CompoundState(keras.metrics.Metric):
         images = ops.cast(images, "float32")
         self.sums.assign(self.sums.value + images * values)
         self.images.assign(self.images.value + images)
-        weights, memory, step = self.weights_now.value, self.memory.value, self.step.value
+        weights = self.weights_now.value
         if self.weighting is None:
-            self.step.assign(step + ops.cast(self.training.value, "int32"))
+            self.step.assign(self.step.value + ops.cast(self.training.value, "int32"))
             return weights
-        series = values[: memory.shape[1]]
-        moves = ops.logical_and(self.training.value > 0.5, ops.all(ops.isfinite(series)))
-        history = ops.concatenate([memory[1:], ops.expand_dims(series, 0)], axis=0)
-        history = ops.where(moves, history, memory)
-        step = step + ops.cast(moves, "int32")
-        active = ops.cast(self.weights_start.value > 0, "float32")
-        moved = self.weighting.update(history, step, weights, active)
-        weights = ops.where(moves, moved, weights)
-        self.memory.assign(history)
-        self.step.assign(step)
+        series = values[: self._count]
+        trains, finite = self.training.value > 0.5, ops.all(ops.isfinite(series))
+        counts = ops.logical_and(trains, finite)
+        failed = ops.logical_and(trains, ops.logical_not(finite))
+        self.skipped.assign(self.skipped.value + ops.cast(failed, "float32"))
+        self.step.assign(self.step.value + ops.cast(counts, "int32"))
+        if self.weighting.every == "batch":
+            return self._update(self.weighting, series, counts)
+        period = self.period.value
+        due = ops.logical_and(trains, self.begins.value > 0.5)
+        if self.weighting.looks_back:
+            due = ops.logical_and(due, period[-1] > 0)
+        weights = self._update(self.weighting, period[:-1] / ops.maximum(period[-1], 1.0), due)
+        seen = images * ops.concatenate([series, ops.ones((1,), "float32")])
+        period = ops.where(due, 0.0, period) + ops.where(counts, seen, 0.0)
+        self.period.assign(period)
+        self.begins.assign(ops.where(trains, 0.0, self.begins.value))
+        return weights
+
+    def _update(self, weighting: Weighting, values: Tensor, due: Tensor) -> Tensor:
+        """Lets the strategy see values if they are due; returns the weights from then on."""
+        self.updates.assign(self.updates.value + ops.cast(due, "int32"))
+        seen = Seen(
+            self.terms[: self._count],
+            values,
+            self.updates.value,
+            self.weights_now.value,
+            ops.cast(self.weights_start.value > 0, "float32"),
+        )
+        former = {name: variable.value for name, variable in self.memory.items()}
+        moved, memory = weighting.advance(seen, former)
+        weights = ops.where(due, moved, seen.weights)
+        for name, variable in self.memory.items():
+            variable.assign(ops.where(due, memory[name], former[name]))
         self.weights_now.assign(weights)
         return weights
 
@@ -125,8 +165,14 @@ class CompoundState(keras.metrics.Metric):
         """Back to the starting weights, with an empty memory."""
         # Through NumPy: two variables that share a buffer cannot both be donated to a step on JAX.
         self.weights_now.assign(ops.convert_to_numpy(self.weights_start.value))
-        for variable in (self.memory, self.step, self.sums, self.images):
+        for name, variable in self.memory.items():
+            variable.assign(np.asarray(self._remembered[name], "float32"))
+        for variable in (
+            *(self.step, self.updates, self.period, self.skipped),
+            *(self.sums, self.images),
+        ):
             variable.assign(ops.zeros_like(variable.value))
+        self.begins.assign(1.0)
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
         """Nothing to do: the loss call has done it."""
@@ -134,6 +180,7 @@ class CompoundState(keras.metrics.Metric):
     def reset_state(self) -> None:
         self.sums.assign(ops.zeros_like(self.sums.value))
         self.images.assign(ops.zeros_like(self.images.value))
+        self.begins.assign(1.0)
 
     def result(self) -> dict[str, Tensor]:
         means = self.sums.value / ops.maximum(self.images.value, 1.0)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Mapping
 from typing import Any
+
+from keras import ops
 
 from kerasloss import _check
 from kerasloss.losses.base import SegmentationLoss
@@ -70,11 +73,17 @@ def copy_part(part: Any, as_numbers: Collection[str] = ()) -> Any:
         part: the loss or strategy.
         as_numbers: options whose variables are not shared either.
     """
-    copy = type(part).from_config(part.get_config())
-    original, tuned = part, copy
-    if isinstance(part, SegmentationLoss):
-        original, tuned = part.tuned(), copy.tuned()
+    if isinstance(part, Weighting):
+        # Not by way of its config: that of a schedule cannot hold any function.
+        shallow = copy.copy(part)
+        for option in as_numbers:
+            value = getattr(shallow, option)
+            if _check.is_variable(value):
+                setattr(shallow, option, float(ops.convert_to_numpy(value.value)))
+        return shallow
+    copied = type(part).from_config(part.get_config())
+    original, tuned = part.tuned(), copied.tuned()
     for option in original.tunable:
         if _check.is_variable(getattr(original, option)) and option not in as_numbers:
             setattr(tuned, option, getattr(original, option))
-    return copy
+    return copied

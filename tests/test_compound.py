@@ -223,9 +223,9 @@ def test_result_has_the_means_since_the_last_reset():
         loss(*batch)
     assert list(state.result()) == ["focal", "dice", "weight/focal", "weight/dice"]
     check(state.result()["dice"], np.mean(np.concatenate(dice[:2])))
-    memory = np.array(array(state.memory.value))
+    memory = np.array(array(state.memory["history"].value))
     state.reset_state()
-    np.testing.assert_array_equal(array(state.memory.value), memory)
+    np.testing.assert_array_equal(array(state.memory["history"].value), memory)
     assert int(array(state.step.value)) == 2
     for batch in batches[2:]:
         loss(*batch)
@@ -250,7 +250,7 @@ def test_not_a_number_stays_out_of_the_memory():
         y_true, y_pred = images(0)
         y_pred[0, 0, 0] = value
         loss(y_true, y_pred)
-        for name in ("memory", "step", "weights"):
+        for name in ("memory_history", "step", "weights"):
             path = f"compound/{name}"
             np.testing.assert_array_equal(snapshot(loss)[path], before[path], err_msg=path)
     train(loss, 1)

@@ -251,7 +251,7 @@ def test_bad_option_is_refused(loss, name, value):
 
 
 class Anneal(keras.callbacks.Callback):
-    """The recipe of docs/weighting.md."""
+    """Weights assigned by a callback."""
 
     def __init__(self, loss, epochs):
         super().__init__()

@@ -98,7 +98,7 @@ def test_state_among_the_metrics_then_the_callback_too():
     assert sorted(first) == ["ce", "dice", "loss", "weight/ce", "weight/dice"]
     data = one_batch | {"validation_data": (XV, YV)}
     second = fit(model, DynamicWeighting(), record, epochs=3, **data)
-    assert len(second) == 10
+    assert len(second) == 11
     assert held(loss)["step"] == 5
     fusion = oracle.Fusion([0.5, 0.5], method="mad", warmup=3, memory=5)
     weights = np.array([fusion.step(values) for values in record.values])

@@ -133,8 +133,8 @@ def life():
 
 def test_history_has_terms_and_weights(life):
     names = {"ce", "dice", "weight/ce", "weight/dice", "loss"}
-    assert set(life["second"]) == names
-    assert set(life["first"]) == names | {f"val_{name}" for name in names}
+    assert set(life["second"]) == names | {"skipped_steps"}
+    assert set(life["first"]) == set(life["second"]) | {f"val_{name}" for name in names}
     assert all(len(values) == 3 for values in life["first"].values())
     assert set(life["evaluated"]) == names
 
@@ -247,7 +247,7 @@ def test_subclassed_model(built):
         model(XV)
     logs = fit(model, DynamicWeighting(), epochs=3)
     assert held(loss)["step"] == 6
-    assert sorted(logs) == ["ce", "dice", "loss", "weight/ce", "weight/dice"]
+    assert sorted(logs) == ["ce", "dice", "loss", "skipped_steps", "weight/ce", "weight/dice"]
     assert (
         [logs["weight/ce"][-1], logs["weight/dice"][-1]] == held(loss)["weights_now"] != [0.5, 0.5]
     )
@@ -292,6 +292,7 @@ def test_nan_does_not_enter_the_memory():
     assert np.isfinite(read(loss, "memory")).all() and (read(loss, "memory") > 0).all()
     assert np.isfinite(logs["weight/dice"]).all()
     assert np.isnan(logs["dice"]).all()  # the mean does not hide it
+    assert logs["skipped_steps"] == [1, 2]
 
 
 def test_variable_of_the_user():

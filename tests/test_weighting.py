@@ -14,12 +14,13 @@ import pytest
 from backend_tools import array, jit
 from keras import ops
 
-from kerasloss.weighting import DynamicMemoryFusion, Weighting
+from kerasloss.weighting import DynamicMemoryFusion, Seen, Weighting
 
 # NumPy 2.4 warns about `np.array(variable)`, which Keras 3.15 itself calls.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 METHODS = ["var", "mad", "bayes"]
+COMMON = {"every": "batch", "smoothing": 0.0, "minimum": 0.0, "total": None}
 every_method = pytest.mark.parametrize("method", METHODS)
 
 # The histories of the golden values.
@@ -33,9 +34,12 @@ def compiled(method, memory):
     """`update` as it runs in a training step, where a compound gives it `warmup` as a variable."""
     strategy = DynamicMemoryFusion(method=method, memory=memory)
 
-    def update(warmup, *arguments):
+    def update(warmup, history, values, step, weights, active):
         strategy.warmup = warmup
-        return strategy.update(*arguments)
+        terms = tuple(map(str, range(values.shape[0])))
+        seen = Seen(terms, values, step, weights, active)
+        weights, memory = strategy.update(seen, {"history": history})
+        return weights, memory["history"]
 
     return jit(update)
 
@@ -46,13 +50,13 @@ def feed(rows, start, *, method="var", memory=150, warmup=50, empty=0.0):
     start = np.asarray(start, "float32")
     active = ops.convert_to_tensor((start > 0).astype("float32"))
     update = compiled(method, memory)
-    history = np.full((memory, len(start)), empty, "float32")
+    history = ops.convert_to_tensor(np.full((memory, len(start)), empty, "float32"))
     weights, collected = ops.convert_to_tensor(start), []
     for step, row in enumerate(rows, start=1):
-        history = np.concatenate([history[1:], row[None]])
-        weights = update(
+        weights, history = update(
             ops.convert_to_tensor(np.float32(warmup)),
-            ops.convert_to_tensor(history),
+            history,
+            ops.convert_to_tensor(row),
             ops.convert_to_tensor(np.int32(step)),
             weights,
             active,
@@ -256,13 +260,13 @@ def test_bayes_gives_weight_back():
 
 def test_defaults():
     config = DynamicMemoryFusion().get_config()
-    assert config == {"method": "var", "warmup": 50, "memory": 150}
+    assert config == {"method": "var", "warmup": 50, "memory": 150} | COMMON
     assert isinstance(DynamicMemoryFusion(), Weighting)
 
 
 @every_method
 def test_config_round_trip(method):
-    passed = {"method": method, "warmup": 7, "memory": 9}
+    passed = {"method": method, "warmup": 7, "memory": 9} | COMMON | {"minimum": 0.1}
     strategy = DynamicMemoryFusion(**passed)
     assert strategy.get_config() == passed
     assert DynamicMemoryFusion.from_config(strategy.get_config()).get_config() == passed
@@ -279,10 +283,10 @@ def test_warmup_may_be_a_variable(method):
     assert strategy.get_config()["warmup"] == 3
     rows = ops.convert_to_tensor(series("falling", 4, 2).astype("float32"))
     start, active = ops.convert_to_tensor([0.9, 0.1]), ops.ones(2)
-    step = ops.convert_to_tensor(np.int32(4))
-    moved = array(strategy.update(rows, step, start, active))
+    seen = Seen(("a", "b"), rows[-1], ops.convert_to_tensor(np.int32(4)), start, active)
+    moved = array(strategy.update(seen, {"history": rows})[0])
     warmup.assign(5.0)
-    stayed = array(strategy.update(rows, step, start, active))
+    stayed = array(strategy.update(seen, {"history": rows})[0])
     np.testing.assert_array_equal(stayed, array(start))
     assert (moved != stayed).any()
 

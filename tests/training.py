@@ -28,12 +28,16 @@ class Record(keras.callbacks.Callback):
 
 def read(loss, name):
     """A copy. By way of `_state`, since a loss takes note of who asks for `state`."""
-    return np.array(array(getattr(loss._state, name).value))
+    state = loss._state
+    if name == "memory":
+        return np.array([array(variable.value) for variable in state.memory.values()]).squeeze(0)
+    return np.array(array(getattr(state, name).value))
 
 
 def held(loss):
     """What nothing but training may change."""
-    return {name: read(loss, name).tolist() for name in ("memory", "step", "weights_now")}
+    names = ("memory", "step", "weights_now") if loss._state.memory else ("step", "weights_now")
+    return {name: read(loss, name).tolist() for name in names}
 
 
 def convolution(channels, activation, **options):

@@ -1,6 +1,22 @@
 """Strategies that turn the past values of several losses into their weights."""
 
-from kerasloss.weighting.base import Weighting
+from kerasloss.weighting.average import DynamicWeightAverage
+from kerasloss.weighting.base import Seen, Weighting
+from kerasloss.weighting.chance import RandomWeighting, ReLoBRaLo
 from kerasloss.weighting.memory_fusion import DynamicMemoryFusion
+from kerasloss.weighting.slope import SoftAdapt
+from kerasloss.weighting.static import Schedule, Static
+from kerasloss.weighting.variation import CoefficientOfVariation
 
-__all__ = ["DynamicMemoryFusion", "Weighting"]
+__all__ = [
+    "CoefficientOfVariation",
+    "DynamicMemoryFusion",
+    "DynamicWeightAverage",
+    "RandomWeighting",
+    "ReLoBRaLo",
+    "Schedule",
+    "Seen",
+    "SoftAdapt",
+    "Static",
+    "Weighting",
+]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 from keras import ops
 from keras.saving import register_keras_serializable
 
 from kerasloss import _check
 from kerasloss.ops.pixels import EPSILON, Tensor
-from kerasloss.weighting.base import Weighting
+from kerasloss.weighting.base import Every, Memory, Seen, Weighting, pushed, shares
 
 # The smallest spread that counts: a constant loss would otherwise take all the weight.
 _SMALLEST_SPREAD = 1e-3
@@ -45,6 +47,10 @@ class DynamicMemoryFusion(Weighting):
         warmup: number of training steps before the weights move, >= 2; a number or a scalar
             `keras.Variable`.
         memory: number of past steps that are remembered, >= 2.
+        every: as in `Weighting`.
+        smoothing: as in `Weighting`.
+        minimum: as in `Weighting`.
+        total: as in `Weighting`; by default 1.
 
     Example:
 
@@ -60,23 +66,45 @@ class DynamicMemoryFusion(Weighting):
 
     tunable = ("warmup",)
 
+    method: str
+    warmup: Any
+    memory: int
+
     def __init__(
         self,
         *,
         method: Literal["var", "mad", "bayes"] = "var",
         warmup: Any = 50,
         memory: int = 150,
+        every: Every = "batch",
+        smoothing: float = 0.0,
+        minimum: float = 0.0,
+        total: float | None = None,
     ) -> None:
         _check.choice("DynamicMemoryFusion", "method", method, ("var", "mad", "bayes"))
         _check.number("DynamicMemoryFusion", "warmup", warmup, minimum=2)
         _check.number("DynamicMemoryFusion", "memory", memory, minimum=2)
         if _check.is_variable(memory) or int(memory) != memory:
             raise _check.error("DynamicMemoryFusion", "`memory` to be an integer", repr(memory))
-        self.method = method
-        self.warmup = warmup
-        self.memory = int(memory)
+        super().__init__(
+            method=method,
+            warmup=warmup,
+            memory=int(memory),
+            every=every,
+            smoothing=smoothing,
+            minimum=minimum,
+            total=total,
+        )
 
-    def update(self, history: Tensor, step: Tensor, weights: Tensor, active: Tensor) -> Tensor:
+    def memory_for(self, terms: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
+        return {"history": np.zeros((self.memory, len(terms)), "float32")}
+
+    def update(self, seen: Seen, memory: Memory) -> tuple[Tensor, Memory]:
+        history = pushed(memory["history"], seen.values)
+        return self._weights(history, seen), {"history": history}
+
+    def _weights(self, history: Tensor, seen: Seen) -> Tensor:
+        step, weights, active = seen.step, seen.weights, seen.active
         filled = ops.minimum(step, self.memory)
         known = ops.expand_dims(ops.arange(self.memory) >= self.memory - filled, -1)
         count = ops.cast(filled, history.dtype)
@@ -88,21 +116,10 @@ class DynamicMemoryFusion(Weighting):
         else:
             score = 1.0 / ops.maximum(_deviation(series, known, filled), _SMALLEST_SPREAD)
         if self.method == "bayes":
-            posterior = _shares(ops.exp(ops.log(score) / count) * weights * active)
-            score = (1.0 - 1.0 / count) * posterior + _shares(active) / count
+            posterior = shares(ops.exp(ops.log(score) / count) * weights * active)
+            score = (1.0 - 1.0 / count) * posterior + shares(active) / count
         ready = ops.cast(step, history.dtype) >= ops.cast(self.warmup, history.dtype)
-        return ops.where(ready, _shares(score * active), weights)
-
-    def get_config(self) -> dict[str, Any]:
-        warmup = self.warmup
-        if _check.is_variable(warmup):
-            warmup = float(ops.convert_to_numpy(warmup.value))
-        return {"method": self.method, "warmup": warmup, "memory": self.memory}
-
-
-def _shares(values: Tensor) -> Tensor:
-    """Non-negative values divided by their sum."""
-    return values / ops.maximum(ops.sum(values), EPSILON)
+        return ops.where(ready, shares(score * active), weights)
 
 
 def _scaled(history: Tensor, known: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras import ops
@@ -24,19 +24,23 @@ class _AnyMethod(kerasloss.weighting.Weighting):
     """
 
     tunable = ("warmup", "method")
-    memory = kerasloss.weighting.DynamicMemoryFusion().memory
+    warmup: Any
+    method: Any
 
     def __init__(self, warmup: Any = 2.0, method: Any = 0.0) -> None:
-        self.warmup = warmup
-        self.method = method
+        super().__init__(warmup=warmup, method=method)
 
-    def update(self, history: Any, step: Any, weights: Any, active: Any) -> Any:
-        moved = weights
+    def memory_for(self, terms: Sequence[str]) -> dict[str, Any]:
+        return kerasloss.weighting.DynamicMemoryFusion().memory_for(terms)
+
+    def update(self, seen: kerasloss.weighting.Seen, memory: dict[str, Any]) -> Any:
+        moved, kept = seen.weights, memory
         for index, method in enumerate(_METHODS):
             fusion = kerasloss.weighting.DynamicMemoryFusion(method=method, warmup=self.warmup)  # type: ignore[arg-type]
+            weights, kept = fusion.update(seen, memory)
             chosen = ops.equal(ops.cast(self.method, "float32"), float(index))
-            moved = ops.where(chosen, fusion.update(history, step, weights, active), moved)
-        return moved
+            moved = ops.where(chosen, weights, moved)
+        return moved, kept
 
     def get_config(self) -> dict[str, Any]:
         return {}
