@@ -6,7 +6,7 @@ import pytest
 from cases import LOSSES, twin_name
 
 import kerasloss
-from kerasloss import citations
+from kerasloss import citations, weighting
 from kerasloss.weighting import DynamicMemoryFusion
 
 pytestmark = pytest.mark.once
@@ -73,9 +73,16 @@ def test_decaying_term_has_a_paper_of_its_own():
     assert keys(kerasloss.citation(loss)) == ["golnari2026", "milletari2016"]
 
 
-def test_strategy():
-    assert keys(kerasloss.citation(DynamicMemoryFusion())) == ["golnari2026"]
-    assert keys(kerasloss.citation(DynamicMemoryFusion)) == ["golnari2026"]
+PUBLISHED = [
+    name
+    for name in weighting.__all__
+    if name not in ("Seen", "Weighting", "Static", "Schedule")  # nobody's
+]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_strategy(name):
+    assert keys(kerasloss.citation(getattr(weighting, name)())) == list(citations._CITED[name])
 
 
 def test_loss_of_the_user():
