@@ -160,6 +160,7 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
         panel.set_xscale("log")
         panel.set_title(TITLES[backend])
         panel.set_xlabel("time, multiples of Keras's cross-entropy")
+        panel.set_ylim(0.3, len(names) + 0.7)
         panel.set_yticks(range(len(names), 0, -1), names)
     handles = [
         plt.Line2D([], [], ls="", marker=mark, color="#b5482f", label=library)
@@ -167,7 +168,7 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
         if any(library in row["seconds"] for row in rows)
     ]
     if handles:
-        panels[0][-1].legend(handles=handles, loc="lower right", fontsize=8)
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8)
     figure.savefig(path, dpi=130)
 
 
@@ -188,7 +189,7 @@ def _processor() -> str:
 
 
 if __name__ == "__main__":
-    write(
-        [row for path in sys.argv[1:] for row in json.loads(Path(path).read_text())],
-        Path(__file__).parents[1] / "docs",
-    )
+    found = [row for path in sys.argv[1:] for row in json.loads(Path(path).read_text())]
+    # What was measured again replaces what was before it.
+    latest = {(row["backend"], row["shape"], row["loss"]): row for row in found}
+    write(list(latest.values()), Path(__file__).parents[1] / "docs")

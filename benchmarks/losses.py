@@ -50,13 +50,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", choices=BACKENDS)
     parser.add_argument("--losses", nargs="*", help="names; all by default")
+    parser.add_argument("--shapes", nargs="*", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--seconds", type=float, default=3.0, help="for one loss and its peers")
     parser.add_argument("--json", type=Path, help="write the figures of one backend here")
     options = parser.parse_args()
     if options.backend:
         os.environ["KERAS_BACKEND"] = options.backend
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        rows = measure(options.backend, options.losses, options.seconds)
+        rows = measure(options.backend, options.losses, options.shapes, options.seconds)
         if options.json:
             options.json.write_text(json.dumps(rows))
         return
@@ -67,7 +68,7 @@ def main() -> None:
         for backend in BACKENDS:
             path = Path(folder) / f"{backend}.json"
             command = [sys.executable, __file__, "--backend", backend, "--json", str(path)]
-            command += ["--seconds", str(options.seconds)]
+            command += ["--seconds", str(options.seconds), "--shapes", *options.shapes]
             command += ["--losses", *options.losses] if options.losses else []
             # Only the first arena of malloc gives back what is free, and can be seen to grow.
             subprocess.run(command, check=True, env=os.environ | {"MALLOC_ARENA_MAX": "1"})
@@ -75,8 +76,10 @@ def main() -> None:
     loss_report.write(rows, Path(__file__).parents[1] / "docs")
 
 
-def measure(backend: str, names: list[str] | None, seconds: float) -> list[dict[str, Any]]:
-    """Time and memory of every loss at every shape."""
+def measure(
+    backend: str, names: list[str] | None, shapes: list[str], seconds: float
+) -> list[dict[str, Any]]:
+    """Time and memory of losses at some of the shapes."""
     import keras
     from loss_peers import peers
 
@@ -89,7 +92,8 @@ def measure(backend: str, names: list[str] | None, seconds: float) -> list[dict[
     ]
     classes = [c for c in classes if c is not kerasloss.losses.SegmentationLoss and _alone(c)]
     rows: list[dict[str, Any]] = []
-    for title, shape in SHAPES.items():
+    for title in shapes:
+        shape = SHAPES[title]
         arrays = _scene(shape)
         available = list(peers(shape[-1], backend))
         baseline = (

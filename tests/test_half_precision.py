@@ -20,9 +20,6 @@ HALVES = ["float16", "bfloat16"]
 LOSS_SCALE = 2.0**14
 
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.__name__)
-cheap_losses = pytest.mark.parametrize(
-    "loss", [loss for loss in LOSSES if not is_spatial(loss)], ids=lambda loss: loss.__name__
-)
 
 
 @functools.cache
@@ -70,8 +67,15 @@ def test_large_image(loss, dtype):
     check(loss, (512, 512), 2, dtype)
 
 
-@cheap_losses
 @pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        # Distances and skeletons of so many voxels take seconds, and are in float32 everywhere.
+        pytest.param(loss, id=loss.__name__, marks=pytest.mark.once if is_spatial(loss) else ())
+        for loss in LOSSES
+    ],
+)
 def test_volume(loss, dtype):
     """128 ** 3 ones are far beyond the 65504 that float16 can hold."""
     check(loss, (128, 128, 128), 1, dtype)
