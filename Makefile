@@ -9,6 +9,8 @@ BACKENDS ?= jax tensorflow torch
 # PyTorch, the quickest to test on, speaks for all where one backend can.
 ONCE_jax := -m "not once"
 ONCE_tensorflow := -m "not once"
+# JAX compiles thousands of functions that run once each: not worth optimising.
+ENV_jax := JAX_DISABLE_MOST_OPTIMIZATIONS=1
 
 export TF_CPP_MIN_LOG_LEVEL := 3
 export NO_MKDOCS_2_WARNING := 1
@@ -23,7 +25,7 @@ test: $(VENV)/dev.stamp  ## all tests, each backend in a process of its own, two
 
 test-%: $(VENV)/dev.stamp
 	@echo "== $*"
-	@KERAS_BACKEND=$* $(BIN)/python -m pytest -q --ignore=tests/search $(ONCE_$*) tests
+	@KERAS_BACKEND=$* $(ENV_$*) $(BIN)/python -m pytest -q --ignore=tests/search $(ONCE_$*) tests
 	@KERAS_BACKEND=$* $(BIN)/python -m pytest -q -m backend tests/search
 	@echo "== $*: passed"
 
