@@ -133,7 +133,7 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     shape = rows[0]["shape"]
-    backends = list(dict.fromkeys(row["backend"] for row in rows))
+    backends = list(dict.fromkeys(row["backend"] for row in rows if row["shape"] == shape))
     names = list(dict.fromkeys(row["loss"] for row in rows if row["shape"] == shape))
     figure, panels = plt.subplots(
         1,
