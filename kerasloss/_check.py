@@ -61,6 +61,13 @@ def number(
         raise error(owner, expected, f"{name}={value!r}")
 
 
+def plain_number(owner: str, name: str, value: Any, **limits: float) -> None:
+    """Checks a number that shapes the graph, so that it cannot be a variable."""
+    if is_variable(value):
+        raise error(owner, f"`{name}` to be a plain number", "a keras.Variable")
+    number(owner, name, value, **limits)
+
+
 def integer(owner: str, name: str, value: Any, *, minimum: int) -> None:
     """Checks a whole number that shapes the graph, so that it cannot be a variable."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
@@ -114,9 +121,7 @@ def spacing(owner: str, value: Any, axes: int | None = None) -> None:
     if isinstance(value, (str, bytes)) or len(steps) == 0:
         raise error(owner, "`spacing` to be a number > 0, or one a space axis", f"{value!r}")
     for step in steps:
-        number(owner, "spacing", step, above=0.0)
-        if is_variable(step):
-            raise error(owner, "`spacing` to be plain numbers", "a keras.Variable")
+        plain_number(owner, "spacing", step, above=0.0)
     if axes is not None and steps is value and len(steps) != axes:
         raise error(owner, f"{axes} numbers in `spacing`, one a space axis", f"spacing={value!r}")
 

@@ -61,19 +61,19 @@ class DynamicWeighting(keras.callbacks.Callback):
             compound.frozen_in = False
             compound._state.carried = True
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._fitting = True
         self._switch(1.0)
+        for compound in self._compounds:
+            compound._state.begins.assign(1.0)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         moving = [compound._state for compound in self._compounds if compound.weighting is not None]
         if moving and logs is not None:
             counts = [float(keras.ops.convert_to_numpy(state.skipped.value)) for state in moving]
             logs["skipped_steps"] = sum(counts)
-
-    def on_train_end(self, logs: Any = None) -> None:
+        # A plain `evaluate` from now on, which has no callback, is to change nothing.
         self._fitting = False
-        # So that a plain `evaluate` afterwards, which has no callback, changes nothing.
         self._switch(0.0)
 
     def on_test_begin(self, logs: Any = None) -> None:

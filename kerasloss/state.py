@@ -180,7 +180,8 @@ class CompoundState(keras.metrics.Metric):
     def reset_state(self) -> None:
         self.sums.assign(ops.zeros_like(self.sums.value))
         self.images.assign(ops.zeros_like(self.images.value))
-        self.begins.assign(1.0)
+        if not self.carried:
+            self.begins.assign(1.0)
 
     def result(self) -> dict[str, Tensor]:
         means = self.sums.value / ops.maximum(self.images.value, 1.0)

@@ -35,6 +35,12 @@ def check_terms(terms: Any, weighting: Any, auxiliary: Any, *, nested: type) -> 
         raise _check.error(
             "Compound", "`weighting` to be a kerasloss.weighting strategy", repr(weighting)
         )
+    if weighting is not None and weighting.minimum * len(terms) >= 1:
+        raise _check.error(
+            "Compound",
+            f"`minimum` of the weighting below 1 / {len(terms)}, for {len(terms)} terms",
+            f"minimum={weighting.minimum!r}",
+        )
 
 
 def _check_loss(term: str, loss: Any, nested: type) -> None:

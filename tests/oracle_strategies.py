@@ -74,20 +74,20 @@ class CoefficientOfVariation(Oracle):
 
 
 class ReLoBRaLo(Oracle):
-    alpha, temperature, saved = 0.999, 1.0, 1.0
+    alpha, temperature, rho = 0.999, 1.0, 1.0
 
     def balanced(self, former):
         ratios = [x / (self.temperature * y) for x, y in zip(self.past[-1], former, strict=True)]
         return [len(ratios) * w for w in softmax(ratios)]
 
     def moved(self):
-        """Only without chance: `saved` 0 or 1."""
+        """Only without chance: `rho` 0 or 1."""
         if len(self.past) == 1:
             return self.weights
         last = self.balanced(self.past[-2])
         if len(self.past) == 2:
             return last
-        past = self.weights if self.saved == 1 else self.balanced(self.past[0])
+        past = self.weights if self.rho == 1 else self.balanced(self.past[0])
         return [self.alpha * p + (1 - self.alpha) * x for p, x in zip(past, last, strict=True)]
 
 
@@ -107,7 +107,8 @@ def uniform(seed, step, count):
 def random_weights(seed, steps, count):
     rows = []
     for step in range(1, steps + 1):
-        pairs = zip(uniform(seed, step, count), uniform(seed + 1, step, count), strict=True)
+        uniforms = uniform(seed, step, 2 * count)
+        pairs = zip(uniforms[:count], uniforms[count:], strict=True)
         rows.append(
             softmax([math.sqrt(-2 * math.log(u)) * math.cos(2 * math.pi * v) for u, v in pairs])
         )

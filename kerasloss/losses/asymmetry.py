@@ -24,11 +24,18 @@ def _check_asymmetric(owner: str, positive_gamma: Any, negative_gamma: Any, marg
 
 def _negative_cost(part: Part, gamma: Any, margin: Any) -> Tensor:
     """`-q ** gamma * log(1 - q)` with `q = max(p - margin, 0)`."""
-    margin = ops.cast(margin, part.target.dtype)
-    shifted = ops.maximum(part.probability - margin, 0.0)
-    # 1 - q = (1 - p) + margin. Without a margin its logarithm may be known where 1 - p is lost.
-    rest = ops.log(ops.clip(part.rest + margin, EPSILON, 1.0))
-    return -clipped_power(shifted, gamma) * ops.where(margin > 0, rest, part.log_rest)
+    # Without a margin the logarithm may be known where 1 - p is lost.
+    if _check.is_variable(margin):
+        margin = ops.cast(margin, part.target.dtype)
+        log_rest = ops.where(margin > 0, _shifted_log(part, margin), part.log_rest)
+    else:
+        log_rest = _shifted_log(part, margin) if margin > 0 else part.log_rest
+    return -clipped_power(ops.maximum(part.probability - margin, 0.0), gamma) * log_rest
+
+
+def _shifted_log(part: Part, margin: Any) -> Tensor:
+    """`log(1 - q)`: 1 - q = (1 - p) + margin, as far as it is below 1."""
+    return ops.log(ops.clip(part.rest + margin, EPSILON, 1.0))
 
 
 def asymmetric(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from keras import ops
+
 from kerasloss.losses.base import class_mean
 from kerasloss.ops.counts import Form, Pool, per_image, soft_counts
-from kerasloss.ops.pixels import Pixels, Tensor, divide, scalar
+from kerasloss.ops.pixels import Pixels, Tensor, divide
 
 
 def overlap_loss(
@@ -38,7 +40,10 @@ def overlap_loss(
         curve: what the loss of each class goes through before the mean; None to leave it.
     """
     counts = soft_counts(pixels, pool, every_class=class_weight is not None, form=form)
-    alpha, beta, smooth = (scalar(value, pixels.dtype) for value in (alpha, beta, smooth))
+    alpha, beta, smooth = (
+        float(value) if isinstance(value, int | float) else ops.cast(value, pixels.dtype)
+        for value in (alpha, beta, smooth)
+    )
     # The error over the whole, not 1 - index: no cancellation where the index is close to 1.
     error = alpha * counts.false_alarm + beta * counts.miss
     whole = counts.hit + error + smooth

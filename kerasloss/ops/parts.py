@@ -161,7 +161,7 @@ def cross_entropy_cost(pixels: Pixels, weights: Sequence[Any] | None = None) -> 
         target, logit = first(pixels.target), first(pixels.pred)
         return ops.binary_crossentropy(target, logit, from_logits=True)
     if pixels.channels > 1:
-        # Weights are cheaper on the classes than looked up for the true one.
+        # Looking up the weight of the true class costs more than multiplying every class by it.
         pixels = pixels._replace(hard=False)
     return pixel_cost(pixels, lambda part: -part.log, weights)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -61,7 +60,12 @@ class Pixels(NamedTuple):
         """The predicted probabilities."""
         if not self.from_logits:
             return self.pred
-        return ops.sigmoid(self.pred) if self.channels == 1 else _softmax(ops.softmax, self.pred)
+        if self.channels == 1:
+            return ops.sigmoid(self.pred)
+        if not is_eager():
+            return ops.softmax(self.pred, axis=-1)
+        # On few channels PyTorch's kernel for the last axis takes several times as long.
+        return ops.moveaxis(ops.softmax(ops.moveaxis(self.pred, -1, 1), axis=1), 1, -1)
 
     def smoothed(self, label_smoothing: Any) -> Pixels:
         """The same pixels with the target `(1 - s) * y + s / classes`."""
@@ -80,19 +84,6 @@ class Pixels(NamedTuple):
             ops.concatenate([1.0 - self.target, self.target], axis=-1),
             ops.concatenate([1.0 - probability, probability], axis=-1),
         )
-
-
-def _softmax(function: Callable[..., Tensor], logits: Tensor) -> Tensor:
-    """A softmax over the last axis."""
-    if not is_eager():
-        return function(logits, axis=-1)
-    # On few channels PyTorch's kernel for the last axis takes several times as long.
-    return ops.moveaxis(function(ops.moveaxis(logits, -1, 1), axis=1), 1, -1)
-
-
-def scalar(value: Any, dtype: str) -> Any:
-    """A number, or a variable as a tensor of a dtype."""
-    return float(value) if isinstance(value, int | float) else ops.cast(value, dtype)
 
 
 def divide(numerator: Tensor, denominator: Tensor) -> Tensor:

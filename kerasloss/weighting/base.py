@@ -71,12 +71,12 @@ class Weighting:
     ) -> None:
         owner = type(self).__name__
         _check.choice(owner, "every", every, ("batch", "epoch"))
-        _check.number(owner, "smoothing", smoothing, minimum=0.0, maximum=1.0)
-        _check.number(owner, "minimum", minimum, minimum=0.0, maximum=1.0)
+        _check.plain_number(owner, "smoothing", smoothing, minimum=0.0, maximum=1.0)
+        _check.plain_number(owner, "minimum", minimum, minimum=0.0, maximum=1.0)
         if smoothing == 1:
             raise _check.error(owner, "`smoothing` below 1", "1: the weights would never move")
         if total is not None:
-            _check.number(owner, "total", total, above=0.0)
+            _check.plain_number(owner, "total", total, above=0.0)
         self.every: Every = every
         self.smoothing = smoothing
         self.minimum = minimum

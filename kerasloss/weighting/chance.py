@@ -29,7 +29,7 @@ class RandomWeighting(Weighting):
     backend.
 
     Args:
-        seed: integer.
+        seed: integer >= 0.
         every: as in `Weighting`.
         smoothing: as in `Weighting`.
         minimum: as in `Weighting`.
@@ -60,8 +60,10 @@ class RandomWeighting(Weighting):
 
     def update(self, seen: Seen, memory: Memory) -> tuple[Tensor, Memory]:
         count = len(seen.terms)
-        radius = ops.sqrt(-2.0 * ops.log(_uniform(self.seed, seen.step, count)))
-        angle = 2.0 * math.pi * _uniform(self.seed + 1, seen.step, count)
+        # Box and Muller's way from two uniform numbers to a normal one.
+        uniform = _uniform(self.seed, seen.step, 2 * count)
+        radius = ops.sqrt(-2.0 * ops.log(uniform[:count]))
+        angle = 2.0 * math.pi * uniform[count:]
         return softmax_of_active(radius * ops.cos(angle), seen.active), memory
 
 
@@ -70,7 +72,7 @@ class ReLoBRaLo(Weighting):
     """Relative loss balancing with random lookback: what has fallen least weighs most.
 
     Formula, for K losses at step t, with `b(t, u)_i = K * softmax(L_i(t) / (temperature L_i(u)))`
-    and `r` 1 with the probability `saved`, else 0:
+    and `r` 1 with the probability `rho`, else 0:
 
     ```python
     w(t) = alpha * (r * w(t - 1) + (1 - r) * b(t, 0)) + (1 - alpha) * b(t, t - 1)
@@ -81,8 +83,8 @@ class ReLoBRaLo(Weighting):
     Args:
         alpha: how much of the past is kept, 0 to 1.
         temperature: > 0; the higher, the more equal the weights.
-        saved: probability with which the past is the last step and not the first, 0 to 1.
-        seed: integer, for the draws of `r`.
+        rho: probability with which the past is the last step and not the first, 0 to 1.
+        seed: integer >= 0, for the draws of `r`.
         every: as in `Weighting`.
         minimum: as in `Weighting`.
         total: as in `Weighting`; by default K.
@@ -96,11 +98,11 @@ class ReLoBRaLo(Weighting):
         https://arxiv.org/abs/2110.09813
     """
 
-    tunable = ("alpha", "temperature", "saved")
+    tunable = ("alpha", "temperature", "rho")
 
     alpha: Any
     temperature: Any
-    saved: Any
+    rho: Any
     seed: int
 
     def __init__(
@@ -108,7 +110,7 @@ class ReLoBRaLo(Weighting):
         *,
         alpha: Any = 0.999,
         temperature: Any = 1.0,
-        saved: Any = 1.0,
+        rho: Any = 1.0,
         seed: int = 0,
         every: Every = "batch",
         minimum: float = 0.0,
@@ -116,12 +118,12 @@ class ReLoBRaLo(Weighting):
     ) -> None:
         _check.number("ReLoBRaLo", "alpha", alpha, minimum=0.0, maximum=1.0)
         _check.number("ReLoBRaLo", "temperature", temperature, above=0.0)
-        _check.number("ReLoBRaLo", "saved", saved, minimum=0.0, maximum=1.0)
+        _check.number("ReLoBRaLo", "rho", rho, minimum=0.0, maximum=1.0)
         _check.integer("ReLoBRaLo", "seed", seed, minimum=0)
         super().__init__(
             alpha=alpha,
             temperature=temperature,
-            saved=saved,
+            rho=rho,
             seed=seed,
             every=every,
             minimum=minimum,
@@ -138,8 +140,8 @@ class ReLoBRaLo(Weighting):
 
     def update(self, seen: Seen, memory: Memory) -> tuple[Tensor, Memory]:
         first = ops.where(seen.step == 1, seen.values, memory["first"])
-        alpha, temperature, saved = (
-            ops.cast(value, "float32") for value in (self.alpha, self.temperature, self.saved)
+        alpha, temperature, rho = (
+            ops.cast(value, "float32") for value in (self.alpha, self.temperature, self.rho)
         )
 
         def balanced(former: Tensor) -> Tensor:
@@ -147,7 +149,7 @@ class ReLoBRaLo(Weighting):
             return ops.sum(seen.active) * softmax_of_active(ratio, seen.active)
 
         alpha = ops.where(seen.step == 2, 0.0, alpha)
-        stays = _uniform(self.seed, seen.step, 1)[0] <= saved
+        stays = _uniform(self.seed, seen.step, 1)[0] <= rho
         past = ops.where(stays, seen.weights, balanced(first))
         moved = alpha * past + (1.0 - alpha) * balanced(memory["last"])
         weights = ops.where(seen.step == 1, seen.weights, moved)

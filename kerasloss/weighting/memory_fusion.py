@@ -83,9 +83,7 @@ class DynamicMemoryFusion(Weighting):
     ) -> None:
         _check.choice("DynamicMemoryFusion", "method", method, ("var", "mad", "bayes"))
         _check.number("DynamicMemoryFusion", "warmup", warmup, minimum=2)
-        _check.number("DynamicMemoryFusion", "memory", memory, minimum=2)
-        if _check.is_variable(memory) or int(memory) != memory:
-            raise _check.error("DynamicMemoryFusion", "`memory` to be an integer", repr(memory))
+        _check.integer("DynamicMemoryFusion", "memory", memory, minimum=2)
         super().__init__(
             method=method,
             warmup=warmup,
