@@ -22,9 +22,10 @@ Why:
   channels last; a softmax over a last axis of two or four is slow, so ours copies the logits to
   channels first, and their gradient back. *MONAI, channels last* is MONAI with what a Keras model
   hands out.
-- **PyTorch, one channel.** Each operation is a pass over memory. The focal losses of MONAI and smp
-  hold for targets of 0 and 1 alone and need one logarithm; ours also holds for soft targets, and
-  takes the short way where the mask is made of integers (column *integers*).
+- **PyTorch, one channel.** Each operation is a pass over memory. Ours first looks whether the mask
+  holds 0 and 1 alone (column *integers*: it need not look), and counts every image by itself.
+- **TensorFlow, four classes.** Keras's own cross-entropy is one fused kernel there, and a mask of
+  floats may be soft, so that every class needs its logarithm (column *integers*: only the true one).
 - **Other definitions.** smp and MONAI pool over the batch or leave the background out where ours
   counts each image and each class.
 - **Lovasz** sorts the pixels of every image and class, which is most of its time on every backend.

@@ -1,7 +1,9 @@
 """Time and memory of every loss, forward and backward, as ratios to the same loss elsewhere.
 
     python benchmarks/losses.py                 all backends; writes docs/benchmarks.md and a plot
-    python benchmarks/losses.py --backend jax   that backend's table alone, on the terminal
+    python benchmarks/losses.py --backend jax   that backend alone, on the terminal; `--losses`,
+                                             `--shapes` and `--seconds` ask for less, and
+                                             `--json` keeps the figures for loss_report.py
 
 Compiled where the backend compiles (JAX; TensorFlow by XLA). Ours and every peer are called in
 turns and the median over the rounds counts, so that whatever else the machine does hits all alike.

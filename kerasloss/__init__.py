@@ -1,6 +1,6 @@
 """Segmentation losses for Keras 3, and a callback that re-weights them while a model trains."""
 
-from kerasloss import losses, metrics, ops, weighting
+from kerasloss import losses, metrics, ops, testing, weighting
 from kerasloss.callbacks import DynamicWeighting
 from kerasloss.citations import citation
 from kerasloss.compound import Compound
@@ -10,6 +10,7 @@ from kerasloss.multilabel import Multilabel
 from kerasloss.plots import plot_weights
 from kerasloss.saving import get, load, save
 from kerasloss.supervision import AtResolution, DeepSupervision
+from kerasloss.weighting import LogVariances
 
 __version__ = "0.1.0"
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Compound",
     "DeepSupervision",
     "DynamicWeighting",
+    "LogVariances",
     "Multilabel",
     "citation",
     "distance_maps",
@@ -27,6 +29,7 @@ __all__ = [
     "ops",
     "plot_weights",
     "save",
+    "testing",
     "weighting",
     "with_distance_maps",
 ]

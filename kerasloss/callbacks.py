@@ -56,6 +56,8 @@ class DynamicWeighting(keras.callbacks.Callback):
                 f"loss={getattr(model, 'loss', None)!r}",
             )
         _check_outputs(model, self._compounds)
+        for compound in self._compounds:
+            compound.learn_with(model)
         _track(model, [compound._state for compound in self._compounds])
         for compound in self._compounds:
             compound.frozen_in = False

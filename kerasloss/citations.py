@@ -34,6 +34,7 @@ _CITED: dict[str, tuple[str, ...]] = {
     "Focal": ("lin2017",),
     "FocalTversky": ("abraham2019",),
     "GeneralizedDice": ("sudre2017",),
+    "GradientBalance": ("chen2018",),
     "Hausdorff": ("karimi2020",),
     "IoU": ("rahman2016", "vanbeers2019"),
     "JaccardDistance": ("yuan2017",),
@@ -46,6 +47,7 @@ _CITED: dict[str, tuple[str, ...]] = {
     "SoftAdapt": ("heydari2019",),
     "TopKCrossEntropy": ("wu2016",),
     "Tversky": ("salehi2017",),
+    "Uncertainty": ("kendall2018",),
     "UnifiedFocal": ("yeung2022",),
     "WeightedCrossEntropy": ("agarwal2023",),
 }

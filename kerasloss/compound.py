@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,11 +15,12 @@ from keras.saving import (
 )
 
 from kerasloss import _check
-from kerasloss.losses.base import SegmentationLoss, reduce_images
+from kerasloss.losses.base import SegmentationLoss, mean_of_images, reduce_images
 from kerasloss.losses.distances import targets
+from kerasloss.ops.native import gradient_norms
 from kerasloss.ops.pixels import Tensor
 from kerasloss.state import CompoundState
-from kerasloss.terms import check_terms, copy_part, starting_weights
+from kerasloss.terms import check_terms, copy_part, log_variances_in, starting_weights
 from kerasloss.weighting import Weighting
 
 
@@ -146,26 +147,35 @@ class Compound(SegmentationLoss):
         losses = list(self.terms.values())
         if self.auxiliary is not None:
             losses.append(self.auxiliary)
-        seen = list(zip(losses, targets(losses, y_true, y_pred), strict=True))
-        values = [loss.values(target, y_pred, sample_weight) for loss, target in seen]
-        images = [loss.image_weight(target, y_pred, sample_weight) for loss, target in seen]
-        means = [
-            reduce_images(value, weight, "mean", value.dtype)
-            for value, weight in zip(values, images, strict=True)
-        ]
+        images = _per_image(losses, y_true, y_pred, sample_weight)
+        means = _means(images)
         auxiliary_weight = self._state.auxiliary_weight() if self.auxiliary is not None else None
-        weights = self._state.advance(ops.stack(means), ops.shape(values[0])[0])
+        gradients = None
+        if self.weighting is not None and self.weighting.sees_gradients:
+            terms = list(self.terms.values())
+            gradients = gradient_norms(
+                lambda pred: _means(_per_image(terms, y_true, pred, sample_weight)),
+                y_pred,
+            )
+        weights = self._state.advance(ops.stack(means), ops.shape(images[0][0])[0], gradients)
         factors = [weights[index] for index in range(len(self.terms))]
         if auxiliary_weight is not None:
             factors.append(auxiliary_weight)
-        if self.reduction in (None, "none", "sum"):
+        averages = self.reduction not in (None, "none", "sum")
+        if not averages:
             means = [
                 reduce_images(value, weight, self.reduction, value.dtype)
-                for value, weight in zip(values, images, strict=True)
+                for value, weight in images
             ]
         total = sum(
             ops.cast(factor, mean.dtype) * mean for factor, mean in zip(factors, means, strict=True)
         )
+        penalty = self._state.penalty()
+        if penalty is not None:
+            total = total + penalty
+        if averages:
+            # For what Keras does to a mean over one of several replicas.
+            total = reduce_images(ops.expand_dims(total, 0), None, self.reduction, total.dtype)
         return ops.cast(total, self.dtype)
 
     def values(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
@@ -229,6 +239,16 @@ class Compound(SegmentationLoss):
                 raise _check.error("Compound.assign", f"one of {['weights', *parts]}", f"{owner!r}")
         for variable, value in planned:
             variable.assign(np.asarray(value, "float32"))
+
+    def learn_with(self, model: keras.Model) -> None:
+        """Finds what the strategy learns in a model, as `kerasloss.DynamicWeighting` does.
+
+        Raises:
+            ValueError: if the strategy learns, and the model has no `kerasloss.LogVariances` layer
+                for the terms of this compound, or more than one.
+        """
+        if self.weighting is not None and self.weighting.learns:
+            self._state.learn_with(log_variances_in(model, tuple(self.terms)))
 
     def summands(self) -> list[tuple[str, SegmentationLoss, float]]:
         """Returns name, a copy of the loss, and starting weight of every term."""
@@ -338,6 +358,14 @@ class Compound(SegmentationLoss):
         with keras.SymbolicScope() as symbolic:
             if symbolic.original_scope is not None:
                 return  # Shapes only: `fit` does this before its callbacks exist.
+        if not (self._state.can_learn or self._state.at_rest):
+            raise _check.error(
+                self.name,
+                "a model with the layer kerasloss.LogVariances for the terms of this loss",
+                "a call without",
+                "Pass kerasloss.DynamicWeighting() in the callbacks of `fit`, which finds the "
+                "layer, or call loss.learn_with(model).",
+            )
         tracked = self._state.listed or self._state.carried
         if keras.backend.backend() == "jax":
             with keras.StatelessScope() as scope:
@@ -355,3 +383,21 @@ class Compound(SegmentationLoss):
                 "metrics=[loss.state] to `compile`; in a loop of your own carry "
                 "loss.state.variables through the step.",
             )
+
+
+def _per_image(
+    losses: Sequence[SegmentationLoss], y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None
+) -> list[tuple[Tensor, Tensor | None]]:
+    """For every loss its value for each image, and how often the image counts."""
+    return [
+        (
+            loss.values(target, y_pred, sample_weight),
+            loss.image_weight(target, y_pred, sample_weight),
+        )
+        for loss, target in zip(losses, targets(losses, y_true, y_pred), strict=True)
+    ]
+
+
+def _means(images: Sequence[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
+    """The mean over the images of the batch, for every loss."""
+    return [mean_of_images(value, weight) for value, weight in images]

@@ -13,8 +13,9 @@ from keras import ops
 from keras.saving import register_keras_serializable
 
 from kerasloss import _check
+from kerasloss.ops.native import across_replicas
 from kerasloss.ops.pixels import Tensor
-from kerasloss.weighting import Seen, Weighting
+from kerasloss.weighting import LogVariances, Seen, Weighting
 
 # Finds the state of a loaded compound when the model's metrics are loaded after its loss.
 _STATES: weakref.WeakValueDictionary[str, CompoundState] = weakref.WeakValueDictionary()
@@ -51,6 +52,9 @@ class CompoundState(keras.metrics.Metric):
         self.carried = False
         # Whether it was loaded and has not trained since.
         self.at_rest = False
+        # The layer of the model that holds what the strategy learns. Not by itself: Keras would
+        # save it as a part of this metric, too.
+        self._learned: weakref.ref[LogVariances] | None = None
         self._count = len(weights)
         self._remembered = (
             {} if weighting is None else weighting.memory_for(self.terms[: self._count])
@@ -65,7 +69,8 @@ class CompoundState(keras.metrics.Metric):
         # How often the strategy has been asked: every training step, or every epoch.
         self.updates = self._variable("updates", np.zeros((), "int32"))
         # Sums over the epoch so far, for a strategy that follows epochs; whether a new one begins.
-        self.period = self._variable("period", np.zeros((self._count + 1,), "float32"))
+        shown = 2 * self._count if weighting and weighting.sees_gradients else self._count
+        self.period = self._variable("period", np.zeros((shown + 1,), "float32"))
         self.begins = self._variable("begins", np.ones((), "float32"))
         # How many training steps had a term that was NaN or infinite.
         self.skipped = self._variable("skipped", np.zeros((), "float32"))
@@ -86,7 +91,12 @@ class CompoundState(keras.metrics.Metric):
             return ops.convert_to_tensor(value, dtype=dtype)
 
         return self.add_variable(
-            shape=value.shape, initializer=initial, dtype=str(value.dtype), name=name
+            shape=value.shape,
+            initializer=initial,
+            dtype=str(value.dtype),
+            # All replicas hold the same.
+            aggregation="only_first_replica",
+            name=name,
         )
 
     @property
@@ -110,21 +120,59 @@ class CompoundState(keras.metrics.Metric):
         scale, decay = self.settings["auxiliary_scale"], self.settings["auxiliary_decay"]
         return scale.value * ops.exp(-decay.value * elapsed)
 
-    def advance(self, values: Tensor, images: Tensor) -> Tensor:
+    def learn_with(self, layer: LogVariances) -> None:
+        """Has the strategy learn with this layer from now on."""
+        self._learned = weakref.ref(layer)
+
+    @property
+    def can_learn(self) -> bool:
+        """Whether there is a layer to learn with, where the strategy needs one."""
+        return self.weighting is None or not self.weighting.learns or self._layer() is not None
+
+    def _layer(self) -> LogVariances | None:
+        return None if self._learned is None else self._learned()
+
+    def _memory(self) -> dict[str, Tensor]:
+        layer = self._layer()
+        if layer is None:
+            return {name: variable.value for name, variable in self.memory.items()}
+        return {"log_variances": layer.of(self.terms[: self._count])}
+
+    def penalty(self) -> Tensor | None:
+        """What a strategy that learns adds to the loss."""
+        if self.weighting is None or not self.weighting.learns:
+            return None
+        return self.weighting.penalty(self._seen(self.sums.value), self._memory())
+
+    def advance(self, values: Tensor, images: Tensor, gradients: Tensor | None = None) -> Tensor:
         """Takes in the mean value of every term over one batch; returns the weights to use.
 
         Memory, step count and weights move in training only, and not when a value is NaN or
         infinite.
+
+        Args:
+            values: the values of all terms, the auxiliary one included.
+            images: number of images in the batch.
+            gradients: norms of their gradients, for a strategy that sees them.
         """
         values = ops.cast(ops.stop_gradient(values), "float32")
+        if gradients is not None:
+            values = ops.concatenate([values, gradients], axis=0)
         images = ops.cast(images, "float32")
-        self.sums.assign(self.sums.value + images * values)
+        totals = ops.concatenate([images * values, ops.expand_dims(images, 0)], axis=0)
+        # All replicas see the same and do the same: none has to write to another's variables.
+        totals = across_replicas(totals)
+        images = totals[-1]
+        values = totals[:-1] / ops.maximum(images, 1.0)
+        logged = len(self.terms)
+        self.sums.assign(self.sums.value + totals[:logged])
         self.images.assign(self.images.value + images)
         weights = self.weights_now.value
         if self.weighting is None:
             self.step.assign(self.step.value + ops.cast(self.training.value, "int32"))
             return weights
-        series = values[: self._count]
+        # Without the auxiliary loss, which has no share in the weighting.
+        series = ops.concatenate([values[: self._count], values[logged:]], axis=0)
         trains, finite = self.training.value > 0.5, ops.all(ops.isfinite(series))
         counts = ops.logical_and(trains, finite)
         failed = ops.logical_and(trains, ops.logical_not(finite))
@@ -146,20 +194,25 @@ class CompoundState(keras.metrics.Metric):
     def _update(self, weighting: Weighting, values: Tensor, due: Tensor) -> Tensor:
         """Lets the strategy see values if they are due; returns the weights from then on."""
         self.updates.assign(self.updates.value + ops.cast(due, "int32"))
-        seen = Seen(
+        seen = self._seen(values)
+        moved, memory = weighting.advance(seen, self._memory())
+        for name, variable in self.memory.items():
+            new = ops.stop_gradient(memory[name])
+            variable.assign(ops.where(due, new, variable.value))
+        weights = ops.where(due, ops.stop_gradient(moved), seen.weights)
+        self.weights_now.assign(weights)
+        # What is learned holds at once, and when nothing trains as well.
+        return moved if weighting.learns else weights
+
+    def _seen(self, values: Tensor) -> Seen:
+        return Seen(
             self.terms[: self._count],
-            values,
+            values[: self._count],
             self.updates.value,
             self.weights_now.value,
-            ops.cast(self.weights_start.value > 0, "float32"),
+            self.weights_start.value,
+            values[self._count :] if self.weighting and self.weighting.sees_gradients else None,
         )
-        former = {name: variable.value for name, variable in self.memory.items()}
-        moved, memory = weighting.advance(seen, former)
-        weights = ops.where(due, moved, seen.weights)
-        for name, variable in self.memory.items():
-            variable.assign(ops.where(due, memory[name], former[name]))
-        self.weights_now.assign(weights)
-        return weights
 
     def restart(self) -> None:
         """Back to the starting weights, with an empty memory."""
@@ -195,6 +248,10 @@ class CompoundState(keras.metrics.Metric):
         return logs
 
     def save_own_variables(self, store: Any) -> None:
+        if self._layer() is not None:
+            # The optimizer has moved them since the last step was remembered.
+            for name, value in self._memory().items():
+                self.memory[name].assign(ops.stop_gradient(value))
         for index, variable in enumerate(self.saved_variables):
             store[str(index)] = ops.convert_to_numpy(variable.value)
 

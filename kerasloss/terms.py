@@ -6,11 +6,12 @@ import copy
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import keras
 from keras import ops
 
 from kerasloss import _check
 from kerasloss.losses.base import SegmentationLoss
-from kerasloss.weighting import Weighting
+from kerasloss.weighting import LogVariances, Weighting
 
 _RESERVED = ("weights", "weighting", "auxiliary_scale", "auxiliary_decay", "loss")
 
@@ -70,6 +71,22 @@ def starting_weights(terms: tuple[str, ...], weights: Any) -> list[float]:
     if not any(weights[term] > 0 for term in terms):
         raise _check.error("Compound", "at least one weight above 0", repr(dict(weights)))
     return [float(weights[term]) for term in terms]
+
+
+def log_variances_in(model: keras.Model, terms: tuple[str, ...]) -> LogVariances:
+    """The layer of a model that holds the log-variances of these terms."""
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, LogVariances)]
+    fitting = [layer for layer in layers if set(layer.terms) == set(terms)]
+    if len(fitting) != 1:
+        names = [layer.terms for layer in layers]
+        raise _check.error(
+            "Uncertainty",
+            f"a model with one layer kerasloss.LogVariances({list(terms)})",
+            f"a model with {'those of ' + ', '.join(map(str, names)) if names else 'none'}",
+            "Put one around it: "
+            f"model = keras.Sequential([model, kerasloss.LogVariances({list(terms)})]).",
+        )
+    return fitting[0]
 
 
 def copy_part(part: Any, as_numbers: Collection[str] = ()) -> Any:

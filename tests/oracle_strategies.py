@@ -113,3 +113,24 @@ def random_weights(seed, steps, count):
             softmax([math.sqrt(-2 * math.log(u)) * math.cos(2 * math.pi * v) for u, v in pairs])
         )
     return rows
+
+
+class GradientBalance(Oracle):
+    alpha, smoothing = 0.0, 0.9
+
+    def step(self, values, norms):
+        self.norms = norms
+        former = self.weights
+        moved = super().step(values)
+        self.weights = [
+            self.smoothing * old + (1 - self.smoothing) * new
+            for old, new in zip(former, moved, strict=True)
+        ]
+        return self.weights
+
+    def moved(self):
+        quotients = [now / then for now, then in zip(self.past[-1], self.past[0], strict=True)]
+        rates = [quotient / np.mean(quotients) for quotient in quotients]
+        norms = [max(norm, max(self.norms) / 1000) for norm in self.norms]
+        pulls = [rate**self.alpha / norm for rate, norm in zip(rates, norms, strict=True)]
+        return [len(pulls) * pull / sum(pulls) for pull in pulls]

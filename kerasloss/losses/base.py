@@ -149,16 +149,22 @@ def reduce_images(
     """
     if reduction in (None, "none"):
         return ops.cast(values, dtype)
-    weighted = values if weight is None else values * weight
     if reduction == "sum":
-        value = ops.sum(weighted)
+        value = ops.sum(values if weight is None else values * weight)
     else:
-        value = ops.mean(values) if weight is None else divide(ops.sum(weighted), ops.sum(weight))
+        value = mean_of_images(values, weight)
     if keras.backend.backend() == "tensorflow":
         # Named, because `tf.function` refuses the scope that Keras would name after the class.
         reducer = _Value(name="value", reduction=reduction, dtype=accumulation_dtype(values.dtype))
         value = reducer(value, value)
     return ops.cast(value, dtype)
+
+
+def mean_of_images(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean of one value an image, each counted as often as its weight says."""
+    if weight is None:
+        return ops.mean(values)
+    return divide(ops.sum(values * weight), ops.sum(weight))
 
 
 def class_mean(values: Tensor, class_weight: Any, owner: str) -> Tensor:

@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from kerasloss.ops.pixels import EPSILON, Pixels, Tensor, divide
-from kerasloss.ops.placement import compact, is_eager
+from kerasloss.ops.placement import compact, is_eager, known_hard
 from kerasloss.ops.power import is_product, product_power
 from kerasloss.ops.sums import space_mean, space_sum
 
@@ -126,7 +126,7 @@ def pixel_cost(
     Returns:
         Tensor of shape `(batch, 1, *space)`.
     """
-    if pixels.hard:
+    if pixels.hard or (pixels.channels == 1 and known_hard(pixels.target)):
         # No other class costs anything: one value a pixel in place of one a class.
         cost = value(_likelihood(pixels))
         return cost if weights is None else cost * _own_weight(pixels, weights)

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasloss.ops.native import is_traced
+
 
 def host_array(tensor: Any) -> np.ndarray[Any, Any] | None:
     """The tensor as NumPy if its values are known and in the memory of the CPU, else None.
@@ -39,3 +41,10 @@ def compact(tensor: Any) -> Any:
 def is_eager() -> bool:
     """Whether every operation is a pass over memory of its own: kernels that do more pay there."""
     return str(keras.backend.backend()) == "torch"
+
+
+def known_hard(target: Any) -> bool:
+    """Whether all values are seen to be 0 or 1, where a look costs next to nothing."""
+    if keras.backend.backend() != "torch" or target.device.type != "cpu" or is_traced():
+        return False  # the values are not known yet, or waiting for them would stop the device
+    return bool(target.detach().square().equal(target))

@@ -23,14 +23,23 @@ class Seen(NamedTuple):
         values: their values, shape `(terms,)`: of this batch, or means over the epoch that ended.
         step: number of batches or epochs seen so far, this one included; int32 scalar.
         weights: weights until now, shape `(terms,)`.
-        active: 1 for the terms whose starting weight is not 0, else 0; shape `(terms,)`.
+        start: starting weights, shape `(terms,)`.
+        gradients: norm of the gradient of each term with respect to the predictions, shape
+            `(terms,)`, like the values of a batch or an epoch's mean; None for a strategy that does
+            not say `sees_gradients`.
     """
 
     terms: tuple[str, ...]
     values: Tensor
     step: Tensor
     weights: Tensor
-    active: Tensor
+    start: Tensor
+    gradients: Tensor | None = None
+
+    @property
+    def active(self) -> Tensor:
+        """1 for the terms whose starting weight is not 0, else 0; shape `(terms,)`."""
+        return ops.cast(self.start > 0, "float32")
 
 
 class Weighting:
@@ -55,10 +64,17 @@ class Weighting:
         tunable: names of the numeric options that may change without a retrace.
         looks_back: whether it needs values; else it is asked at the beginning of the first epoch,
             too, where there are none.
+        sees_gradients: whether it needs `Seen.gradients`, which cost a second pass over the losses
+            (not over the model).
+        learns: whether its memory is trained together with the model, by way of the layer
+            `kerasloss.LogVariances`. Then `update` may be differentiated and gives the weights of
+            the present step.
     """
 
     tunable: ClassVar[tuple[str, ...]] = ()
     looks_back: ClassVar[bool] = True
+    sees_gradients: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -97,17 +113,21 @@ class Weighting:
         """
         raise NotImplementedError
 
+    def penalty(self, seen: Seen, memory: Memory) -> Tensor | None:
+        """What a strategy that learns adds to the loss; a scalar or None."""
+        return None
+
     def advance(self, seen: Seen, memory: Memory) -> tuple[Tensor, Memory]:
         """`update`, then what `smoothing`, `minimum` and `total` ask for."""
         weights, memory = self.update(seen, memory)
         weights = weights * seen.active
+        if self.smoothing > 0:
+            weights = self.smoothing * seen.weights + (1.0 - self.smoothing) * weights
         if self.total is not None or self.minimum > 0:
             whole = ops.sum(weights) if self.total is None else self.total
             share = weights / ops.maximum(ops.sum(weights), EPSILON)
             count = ops.sum(seen.active)
             weights = whole * (self.minimum + (1.0 - count * self.minimum) * share) * seen.active
-        if self.smoothing > 0:
-            weights = self.smoothing * seen.weights + (1.0 - self.smoothing) * weights
         return weights, memory
 
     def get_config(self) -> dict[str, Any]:
