@@ -156,6 +156,7 @@ def reduce_images(
     if keras.backend.backend() == "tensorflow":
         # Named, because `tf.function` refuses the scope that Keras would name after the class.
         reducer = _Value(name="value", reduction=reduction, dtype=accumulation_dtype(values.dtype))
+        value = ops.expand_dims(value, 0)  # a scalar would stay as it is
         value = reducer(value, value)
     return ops.cast(value, dtype)
 

@@ -52,16 +52,21 @@ def _with_jax(function: Callable[[Tensor], list[Tensor]], x: Tensor) -> list[Ten
 def _with_torch(function: Callable[[Tensor], list[Tensor]], x: Tensor) -> list[Tensor]:
     import torch
 
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        values = function(x)
-    found = [
-        torch.autograd.grad(value, x, retain_graph=True, allow_unused=True)[0]
-        if value.requires_grad
-        else None
-        for value in values
-    ]
-    return [torch.zeros_like(x) if gradient is None else gradient for gradient in found]
+    # `torch.compile` has no word for several gradients of one graph.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def gradients(x: Tensor) -> list[Tensor]:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            values = function(x)
+        found = [
+            torch.autograd.grad(value, x, retain_graph=True, allow_unused=True)[0]
+            if value.requires_grad
+            else None
+            for value in values
+        ]
+        return [torch.zeros_like(x) if gradient is None else gradient for gradient in found]
+
+    return list(gradients(x))
 
 
 def across_replicas(value: Tensor) -> Tensor:
