@@ -7,15 +7,16 @@ TORCH := torch==2.13.0+cpu
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 BACKENDS ?= jax tensorflow torch
 # PyTorch, the quickest to test on, speaks for all where one backend can.
-ONCE_jax := -m "not once"
-ONCE_tensorflow := -m "not once"
+ONCE_jax := -m "not once and not matrix"
+ONCE_tensorflow := -m "not once and not matrix"
+ONCE_torch := -m "not matrix"
 # JAX compiles thousands of functions that run once each: not worth optimising.
 ENV_jax := JAX_DISABLE_MOST_OPTIMIZATIONS=1
 
 export TF_CPP_MIN_LOG_LEVEL := 3
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test lint docs bench features clean
 
 demo: $(VENV)/demo.stamp  ## search on synthetic micrographs
 	$(BIN)/kerasloss-search demo --backend jax --output demo
@@ -52,6 +53,11 @@ bench: $(VENV)/dev.stamp  ## speed, as ratios against a baseline in the same run
 	$(BIN)/python benchmarks/distance_transform.py
 	$(BIN)/python benchmarks/search_throughput.py --backend jax
 	$(BIN)/python benchmarks/search_throughput.py --backend tensorflow
+
+features: $(VENV)/dev.stamp  ## every strategy in every way of training; writes the table of the docs
+	KERAS_BACKEND=jax KERASLOSS_MATRIX=1 $(BIN)/python tests/features_table.py jax
+	KERAS_BACKEND=tensorflow KERASLOSS_MATRIX=1 $(BIN)/python tests/features_table.py tensorflow
+	KERAS_BACKEND=torch KERASLOSS_MATRIX=1 $(BIN)/python tests/features_table.py torch
 
 clean:
 	rm -rf $(VENV) site demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

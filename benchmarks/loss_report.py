@@ -25,7 +25,7 @@ Why:
 - **PyTorch, one channel.** Each operation is a pass over memory. Ours first looks whether the mask
   holds 0 and 1 alone (column *integers*: it need not look), and counts every image by itself.
 - **TensorFlow, four classes.** Keras's own cross-entropy is one fused kernel there, and a mask of
-  floats may be soft, so that every class needs its logarithm (column *integers*: only the true one).
+  floats may be soft, so every class needs its logarithm (column *integers*: only the true one).
 - **Other definitions.** smp and MONAI pool over the batch or leave the background out where ours
   counts each image and each class.
 - **Lovasz** sorts the pixels of every image and class, which is most of its time on every backend.

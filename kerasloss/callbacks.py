@@ -62,6 +62,16 @@ class DynamicWeighting(keras.callbacks.Callback):
         for compound in self._compounds:
             compound.frozen_in = False
             compound._state.carried = True
+            compound._state.callbacks.append(id(self))
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        # Keras has told all callbacks of a `fit` about the model before it begins.
+        for state in (compound._state for compound in self._compounds):
+            callbacks, state.callbacks = set(state.callbacks), []
+            if len(callbacks) > 1:
+                raise _check.error(
+                    "DynamicWeighting", "one callback in a `fit`", f"{len(callbacks)} of them"
+                )
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._fitting = True
@@ -79,6 +89,8 @@ class DynamicWeighting(keras.callbacks.Callback):
         self._switch(0.0)
 
     def on_test_begin(self, logs: Any = None) -> None:
+        for compound in self._compounds:
+            compound._state.callbacks = []
         self._switch(0.0)
 
     def on_test_end(self, logs: Any = None) -> None:

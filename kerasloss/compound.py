@@ -389,13 +389,18 @@ def _per_image(
     losses: Sequence[SegmentationLoss], y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None
 ) -> list[tuple[Tensor, Tensor | None]]:
     """For every loss its value for each image, and how often the image counts."""
-    return [
-        (
-            loss.values(target, y_pred, sample_weight),
-            loss.image_weight(target, y_pred, sample_weight),
-        )
-        for loss, target in zip(losses, targets(losses, y_true, y_pred), strict=True)
-    ]
+    found = []
+    for loss, target in zip(losses, targets(losses, y_true, y_pred), strict=True):
+        values = loss.values(target, y_pred, sample_weight)
+        if len(values.shape) != 1:
+            raise _check.error(
+                "Compound",
+                f"the values of `{loss.name}` to have the shape (batch,)",
+                f"shape {tuple(values.shape)}",
+                "`values` of a loss of your own returns one number an image.",
+            )
+        found.append((values, loss.image_weight(target, y_pred, sample_weight)))
+    return found
 
 
 def _means(images: Sequence[tuple[Tensor, Tensor | None]]) -> list[Tensor]:

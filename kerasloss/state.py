@@ -50,6 +50,8 @@ class CompoundState(keras.metrics.Metric):
         self.listed = False
         # Whether the callback has put it there, which also switches `training`.
         self.carried = False
+        # The callbacks that were told about the model, until they begin.
+        self.callbacks: list[int] = []
         # Whether it was loaded and has not trained since.
         self.at_rest = False
         # The layer of the model that holds what the strategy learns. Not by itself: Keras would

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 import oracle
+import pytest
 from scipy import ndimage
 
 import kerasloss.losses
@@ -20,6 +21,20 @@ LOSSES = [
     if inspect.isclass(item) and issubclass(item, keras.losses.Loss)
     if item is not kerasloss.losses.SegmentationLoss  # the base: public, but no loss itself
 ]
+
+
+def some_on_each(losses):
+    """Parameters: every fourth loss on each backend, the others on the one that is quickest.
+
+    For tests of what the losses have in common (config, algebra), not of what they compute.
+    """
+    return pytest.mark.parametrize(
+        "loss",
+        [
+            pytest.param(loss, id=loss.__name__, marks=() if index % 4 == 1 else pytest.mark.once)
+            for index, loss in enumerate(losses)
+        ],
+    )
 
 
 def twin_name(loss):

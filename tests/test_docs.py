@@ -107,12 +107,14 @@ def cost(picture, costs):
     return {loss: dict(zip(ERRORS, row, strict=True)) for loss, row in rows}
 
 
+@pytest.mark.once
 def test_every_error_costs_cross_entropy_the_same(picture, cost):
     wrong = [((p > 0.5) != picture.truth()).sum() for p in picture.predictions().values()]
     assert wrong == [52] * 8 + [0]
     np.testing.assert_allclose(list(cost["CrossEntropy"].values()), 1, rtol=1e-4)
 
 
+@pytest.mark.once
 def test_overlap_does_not_see_where(cost):
     for loss in ("Dice", "IoU", "Lovasz"):
         assert all(0.975 < cost[loss][error] < 1.025 for error in ERRORS[:8])
@@ -120,10 +122,12 @@ def test_overlap_does_not_see_where(cost):
     assert cost["Lovasz"]["unsure"] == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.once
 def test_some_losses_forgive_being_unsure(cost):
     assert all(cost[loss]["unsure"] < 0.11 for loss in ("Focal", "TopKCrossEntropy", "Asymmetric"))
 
 
+@pytest.mark.once
 def test_some_losses_are_about_misses(cost):
     for loss in ("WeightedCrossEntropy", "Asymmetric", "Tversky", "FocalTversky"):
         alarm, miss = ({round(cost[loss][error], 3) for error in e} for e in (FALSE_ALARMS, MISSES))
@@ -132,6 +136,7 @@ def test_some_losses_are_about_misses(cost):
     assert cost["UnifiedFocal"]["hole"] / cost["UnifiedFocal"]["false"] == pytest.approx(1.25, 0.01)
 
 
+@pytest.mark.once
 def test_some_losses_see_where(cost):
     def worst(loss):
         return max(ERRORS[:8], key=cost[loss].get)
@@ -146,10 +151,12 @@ def test_some_losses_see_where(cost):
     assert cost["CLDice"]["cut"] > 4 * max(others)
 
 
+@pytest.mark.once
 def test_no_loss_punishes_joined_objects(cost):
     assert all(row["joined"] < 1.001 for row in cost.values())
 
 
+@pytest.mark.once
 def test_picture_can_be_drawn(picture, costs, tmp_path):
     pytest.importorskip("matplotlib")
     picture.draw(tmp_path / "picture.png", costs)

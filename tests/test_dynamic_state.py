@@ -124,6 +124,31 @@ def test_model_without_a_compound():
             fit(network(loss), DynamicWeighting())
 
 
+def test_two_callbacks():
+    model = network(dynamic())
+    with pytest.raises(ValueError, match="one callback in a `fit`.* 2 of them"):
+        fit(model, DynamicWeighting(), DynamicWeighting())
+    callback = DynamicWeighting()
+    fit(model, callback)
+    model.evaluate(XV, YV, verbose=0, callbacks=[callback])
+    fit(model, DynamicWeighting())
+    fit(model, callback)
+
+
+@pytest.mark.parametrize("axes", [(1, 2), ()], ids=["per pixel", "scalar"])
+def test_term_that_returns_another_shape(axes):
+    """One clear error, before the first step."""
+
+    class Wrong(kerasloss.losses.SegmentationLoss):
+        def values(self, y_true, y_pred, sample_weight=None):
+            error = keras.ops.square(y_true - y_pred)
+            return error[..., 0] if axes else keras.ops.mean(error)
+
+    loss = kerasloss.Compound({"a": kerasloss.Dice(), "b": Wrong(name="mine")})
+    with pytest.raises(ValueError, match=r"`mine` to have the shape \(batch,\)"):
+        fit(network(loss), DynamicWeighting())
+
+
 # ---- nowhere ------------------------------------------------------------------------------------
 
 

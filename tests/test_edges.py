@@ -15,7 +15,11 @@ one_and_three = pytest.mark.parametrize("channels", [1, 3])
 def options_to_try(loss):
     """The defaults and what makes new edges: other modes, 0 (0/0, 0^0), an exponent below 1."""
     others = cases.other_values(loss)
-    return [{}, *({n: v} for n, v in others if isinstance(v, (str, bool)) or v in (0.0, 0.5))]
+    usual = {"iterations": 2} if "iterations" in dict(others) else {}  # a tenth of the time
+    return [
+        usual,
+        *({**usual, n: v} for n, v in others if isinstance(v, (str, bool)) or v in (0.0, 0.5)),
+    ]
 
 
 def check_finite(loss, y_true, y_pred, **options):
@@ -159,6 +163,7 @@ def test_class_weights_have_no_scale(loss):
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
+@pytest.mark.once  # of probabilities; of logits on each backend, in test_half_precision.py
 @every_loss
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_on_large_images(loss, dtype):

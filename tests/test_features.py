@@ -377,3 +377,21 @@ def wanted_in_parallel():
 @pytest.mark.parametrize(("way", "strategy"), CELLS)
 def test_way_of_training(way, strategy, tmp_path):
     WAYS[way](strategy, tmp_path)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="that is PyTorch's")
+def test_distributed_data_parallel(tmp_path):
+    """Each process moves weights of its own, until one decides for both."""
+    script = Path(__file__).with_name("ddp.py")
+    subprocess.run(
+        [sys.executable, "-W", "ignore", script, tmp_path],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        timeout=300,
+        check=True,
+    )
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    np.testing.assert_allclose(first["parameters"], second["parameters"])
+    ours, theirs = np.array(first["weights"]), np.array(second["weights"])
+    assert np.abs(ours[1:, 0] - theirs[1:, 0]).min() > 0.01
+    np.testing.assert_array_equal(ours[:, 1], theirs[:, 1])
+    np.testing.assert_array_equal(ours[:, 1], ours[:, 0])

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from backend_tools import array, grad, jit
-from cases import LOSSES, Case
+from cases import LOSSES, Case, some_on_each
 from keras import ops
 from training import convolution
 
@@ -107,7 +107,7 @@ def test_image_labelled_for_some_channels_only():
     check(loss(np.full_like(y_true, 255), y_pred), 0.0)
 
 
-@every_loss
+@some_on_each(LOSSES)
 def test_compiled(loss):
     parts = [ops.convert_to_tensor(part) for part in data(weight="pixel", ignore_class=255)]
     instance = kerasloss.Multilabel(loss(ignore_class=255), class_weight=(1.0, 2.0, 3.0))

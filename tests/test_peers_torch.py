@@ -12,6 +12,7 @@ import kerasloss
 
 # Raised by the peers themselves.
 pytestmark = [
+    pytest.mark.once,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]

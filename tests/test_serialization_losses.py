@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 from backend_tools import array, float64
-from cases import COMPARED, LOSSES, Case
+from cases import COMPARED, LOSSES, Case, some_on_each
 
 import kerasloss
 
@@ -97,7 +97,7 @@ def test_restored_loss_has_the_same_value(loss):
     np.testing.assert_array_equal(array(restored(y_true, y_pred, weight)), expected)
 
 
-@every_loss
+@some_on_each(LOSSES)
 def test_keras_file(loss, tmp_path):
     """A model trained with the loss loads without custom objects, and with the same loss."""
     passed = dict(cases.other_values(loss)) | {"class_weight": (1.0, 2.0, 4.0), "ignore_class": 255}

@@ -49,6 +49,7 @@ def test_there_are_metrics():
 # ---- streaming ----------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("metric", "options"),
     [(metric, {}) for metric in CLASSES]
@@ -66,6 +67,7 @@ def test_any_batches_give_the_same(metric, options):
             np.testing.assert_allclose(actual[name], value, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.once
 @every_in_graph
 @pytest.mark.parametrize("channels", [1, 3])
 def test_mean_of_the_function(metric, channels):
@@ -86,6 +88,7 @@ def test_mean_of_the_function(metric, channels):
         np.testing.assert_allclose(list(actual.values()), expected, rtol=1e-5)
 
 
+@pytest.mark.once
 @pooled
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pooled_over_the_data_set(metric, channels):
@@ -227,6 +230,7 @@ def test_fit():
 # ---- files --------------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 @every_metric
 def test_config_holds_every_argument(metric):
     passed = {name: metrics_cases.OTHER_VALUE[name] for name in arguments(metric)}
@@ -241,6 +245,7 @@ def test_config_holds_every_argument(metric):
     assert restored.get_config() == passed
 
 
+@pytest.mark.once
 @every_metric
 def test_default_config(metric):
     config = json.loads(json.dumps(metric().get_config()))
@@ -264,6 +269,7 @@ def test_unknown_arguments_are_refused(metric):
         metric(treshold=0.3)
 
 
+@pytest.mark.once
 @every_in_graph
 def test_the_class_passes_its_arguments_on(metric):
     y_true, y_pred = images(3)

@@ -1,0 +1,73 @@
+"""Runs all of test_features.py on one backend, and writes what it saw into the documentation.
+
+    KERAS_BACKEND=jax KERASLOSS_MATRIX=1 python tests/features_table.py jax
+
+Not a test. The other backends' parts of the page stay as they are.
+"""
+
+import re
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "weighting_features.md"
+TITLES = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
+INTRODUCTION = """# Strategies, backends, ways of training
+
+Written by `make features`: every cell is a test that ran (`tests/test_features.py`) and passed (✓)
+or failed (✗); in most, `History` must be that of a plain `fit`, number by number. An empty cell:
+the backend has no such thing. How each is used: [Ways of training](training_loops.md).
+"""
+
+
+class Seen:
+    """Collects the outcome of every cell."""
+
+    def __init__(self):
+        self.cells = {}
+
+    def pytest_runtest_logreport(self, report):
+        found = re.search(r"test_way_of_training\[(.+)-(\w+)\]$", report.nodeid)
+        if found and (report.when == "call" or report.failed):
+            self.cells[found.groups()] = "✓" if report.passed else "✗"
+
+
+def section(backend, cells):
+    """One table: a row for each strategy, a column for each way."""
+    from test_features import STRATEGIES, WAYS
+
+    rows = [
+        f"| {name} | " + " | ".join(cells.get((way, name), "") for way in WAYS) + " |"
+        for name in STRATEGIES
+    ]
+    head = f"| | {' | '.join(WAYS)} |\n|---|{':-:|' * len(WAYS)}"
+    return f"## {TITLES[backend]} {version(backend)}\n\n{head}\n" + "\n".join(rows) + "\n"
+
+
+def main():
+    backend = sys.argv[1]
+    seen = Seen()
+    # Not by `-m`: the cells that other cells speak for are wanted, too.
+    failed = pytest.main(
+        ["-q", "-p", "no:logging", "--no-header", str(HERE / "test_features.py")], plugins=[seen]
+    )
+    sys.path.insert(0, str(HERE))
+    old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    parts = dict(re.findall(r"^## (\w+) [^\n]*\n\n((?:\|[^\n]*\n)+)", old, re.MULTILINE))
+    heads = dict(re.findall(r"^## ((\w+) [^\n]*)\n", old, re.MULTILINE))
+    texts = []
+    for name, title in TITLES.items():
+        if name == backend:
+            texts.append(section(backend, seen.cells))
+        elif title in parts:
+            head = next(head for head, first in heads.items() if first == title)
+            texts.append(f"## {head}\n\n{parts[title]}")
+    PAGE.write_text("\n".join([INTRODUCTION, *texts]), encoding="utf-8")
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
