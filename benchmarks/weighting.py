@@ -2,9 +2,10 @@
 
     python benchmarks/weighting.py he_bubbles=FOLDER busi=FOLDER ... --group he_bubbles='(.+)_\\d'
 
-Every FOLDER has `images/` and `masks/`. Each strategy trains the same small U-Net on the same batches
-from the same starts, once a seed, and is judged by the Dice of every test image after the last epoch.
-Writes docs/weighting_study.md and a picture; `--only` and `--json` keep parts for later.
+Every FOLDER has `images/` and `masks/`. Each strategy trains the same small U-Net on the same
+batches from the same starts, once a seed, and is judged by the Dice of every test image after the
+last epoch. Writes docs/weighting_study.md and a picture; what `--json` has is not run again.
+Without folders, synthetic micrographs give the curves of docs/weighting.md.
 """
 
 from __future__ import annotations

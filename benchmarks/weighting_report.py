@@ -15,6 +15,22 @@ from scipy import stats
 
 Rows = list[dict[str, Any]]
 BASE = "Static"
+INTRODUCTION = """# Do moving weights help?
+
+Written by `python benchmarks/weighting.py`. Three losses (cross-entropy, Dice, focal) with
+equal weights that stay, against every strategy with its usual options: the same small U-Net
+(width {width}, {size} px), the same batches and starts, {steps} steps of Adam at {rate},
+{seeds} seeds, Dice of every test image after the last epoch. Differences are paired by image
+and seed. The interval is that of the mean over the seeds (95 %, Student); p is Wilcoxon's over
+the images, each the mean of its seeds, corrected for all comparisons of the page (Holm).
+*Better* and *worse* are said only where p < 0.05 and the interval leaves out 0.
+
+Of {count} comparisons, {better} are better and {worse} worse than equal weights that stay; in the
+others no difference was shown.
+
+![Difference in Dice to equal weights that stay](images/weighting_study.png)
+
+"""
 
 
 def report(rows: Rows, settings: dict[str, Any], docs: Path) -> None:
@@ -34,24 +50,10 @@ def page(rows: Rows, settings: dict[str, Any]) -> str:
     seeds = len({row["seed"] for row in rows})
     better = [c for c in found if c["verdict"] == "better"]
     worse = [c for c in found if c["verdict"] == "worse"]
-    lines = [
-        "# Do moving weights help?",
-        "",
-        "Written by `python benchmarks/weighting.py`. Three losses (cross-entropy, Dice, focal) with "
-        "equal weights that stay, against every strategy with its usual options: the same small "
-        f"U-Net (width {settings['width']}, {settings['size']} px), the same batches and starts, "
-        f"{settings['steps']} steps of Adam at {settings['rate']}, {seeds} seeds, Dice of every test "
-        "image after the last epoch. Differences are paired by image and seed. The interval is that "
-        "of the mean over the seeds (95 %, Student); p is Wilcoxon's over the images, each the mean "
-        "of its seeds, corrected for all comparisons of the page (Holm). *Better* and *worse* are "
-        "said only where p < 0.05 and the interval leaves out 0.",
-        "",
-        f"Of {len(found)} comparisons, {len(better)} are better and {len(worse)} worse than equal "
-        "weights that stay; in the others no difference was shown.",
-        "",
-        "![Difference in Dice to equal weights that stay](images/weighting_study.png)",
-        "",
-    ]
+    text = INTRODUCTION.format(
+        **settings, seeds=seeds, count=len(found), better=len(better), worse=len(worse)
+    )
+    lines = text.splitlines()
     for name in sets:
         scores = _scores(rows, name, BASE)
         lines += [
@@ -132,7 +134,7 @@ def curves(rows: Rows, path: Path) -> None:
 
     names = list(dict.fromkeys(row["strategy"] for row in rows))
     figure, axes = plt.subplots(
-        -(-len(names) // 4), 4, figsize=(12, 7), sharex=True, layout="constrained"
+        -(-len(names) // 4), 4, figsize=(12, 7), sharex=True, squeeze=False, layout="constrained"
     )
     for axis in axes.flat[len(names) :]:
         axis.set_visible(False)

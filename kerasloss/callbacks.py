@@ -77,6 +77,7 @@ class DynamicWeighting(keras.callbacks.Callback):
         self._fitting = True
         self._switch(1.0)
         for compound in self._compounds:
+            compound._state.callbacks = []  # in a loop without `on_train_begin`
             compound._state.begins.assign(1.0)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=jax KERASLOSS_MATRIX=1 python tests/features_table.py jax
 
-Not a test. The other backends' parts of the page stay as they are.
+Not a test. Further arguments go to pytest (`-k own`); cells that did not run stay as they are.
 """
 
 import re
@@ -47,12 +47,22 @@ def section(backend, cells):
     return f"## {TITLES[backend]} {version(backend)}\n\n{head}\n" + "\n".join(rows) + "\n"
 
 
+def former(table):
+    """The cells of a table that was written before."""
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    head = lines[0][1:] if lines else []
+    return {
+        (way, line[0]): cell for line in lines[2:] for way, cell in zip(head, line[1:], strict=True)
+    }
+
+
 def main():
     backend = sys.argv[1]
     seen = Seen()
     # Not by `-m`: the cells that other cells speak for are wanted, too.
     failed = pytest.main(
-        ["-q", "-p", "no:logging", "--no-header", str(HERE / "test_features.py")], plugins=[seen]
+        ["-q", "-p", "no:logging", "--no-header", str(HERE / "test_features.py"), *sys.argv[2:]],
+        plugins=[seen],
     )
     sys.path.insert(0, str(HERE))
     old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
@@ -61,7 +71,7 @@ def main():
     texts = []
     for name, title in TITLES.items():
         if name == backend:
-            texts.append(section(backend, seen.cells))
+            texts.append(section(backend, {**former(parts.get(title, "")), **seen.cells}))
         elif title in parts:
             head = next(head for head, first in heads.items() if first == title)
             texts.append(f"## {head}\n\n{parts[title]}")
