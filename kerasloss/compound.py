@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -15,12 +15,20 @@ from keras.saving import (
 )
 
 from kerasloss import _check
-from kerasloss.losses.base import SegmentationLoss, mean_of_images, reduce_images
+from kerasloss.changes import planned
+from kerasloss.losses.base import SegmentationLoss, reduce_images
 from kerasloss.losses.distances import targets
 from kerasloss.ops.native import gradient_norms
 from kerasloss.ops.pixels import Tensor
 from kerasloss.state import CompoundState
-from kerasloss.terms import check_terms, copy_part, log_variances_in, starting_weights
+from kerasloss.terms import (
+    check_terms,
+    copy_part,
+    log_variances_in,
+    means_of,
+    per_image,
+    starting_weights,
+)
 from kerasloss.weighting import Weighting
 
 
@@ -147,14 +155,14 @@ class Compound(SegmentationLoss):
         losses = list(self.terms.values())
         if self.auxiliary is not None:
             losses.append(self.auxiliary)
-        images = _per_image(losses, y_true, y_pred, sample_weight)
-        means = _means(images)
+        images = per_image(losses, y_true, y_pred, sample_weight)
+        means = means_of(images)
         auxiliary_weight = self._state.auxiliary_weight() if self.auxiliary is not None else None
         gradients = None
         if self.weighting is not None and self.weighting.sees_gradients:
             terms = list(self.terms.values())
             gradients = gradient_norms(
-                lambda pred: _means(_per_image(terms, y_true, pred, sample_weight)),
+                lambda pred: means_of(per_image(terms, y_true, pred, sample_weight)),
                 y_pred,
             )
         weights = self._state.advance(ops.stack(means), ops.shape(images[0][0])[0], gradients)
@@ -212,32 +220,7 @@ class Compound(SegmentationLoss):
                 "Pass metrics=[loss.state] to `compile`, or run `fit` with "
                 "kerasloss.DynamicWeighting() first: it rebuilds the step.",
             )
-        planned: list[tuple[keras.Variable, Any]] = []
-        parts = self._parts()
-        for owner, change in changes.items():
-            if owner not in ("auxiliary_scale", "auxiliary_decay") and not isinstance(
-                change, Mapping
-            ):
-                raise _check.error("Compound.assign", f"a dict for `{owner}`", repr(change))
-            if owner == "weights":
-                now = self._starting()
-                unknown = set(change) - set(now)
-                if unknown:
-                    raise _check.error("Compound.assign", f"terms {list(now)}", f"{unknown}")
-                wanted = starting_weights(tuple(now), {**now, **change})
-                planned += [(self._state.weights_start, wanted), (self._state.weights_now, wanted)]
-            elif owner in ("auxiliary_scale", "auxiliary_decay"):
-                planned.append((self._setting(owner), change))
-                _check.number("Compound.assign", owner, change, minimum=0.0)
-            elif owner in parts:
-                for option, value in change.items():
-                    planned.append((self._setting(f"{owner}/{option}"), value))
-                    _check.number("Compound.assign", f"{owner}[{option!r}]", value)
-                # Made anew only to run the checks of its constructor.
-                type(parts[owner]).from_config({**parts[owner].get_config(), **change})
-            else:
-                raise _check.error("Compound.assign", f"one of {['weights', *parts]}", f"{owner!r}")
-        for variable, value in planned:
+        for variable, value in planned(changes, self._parts(), self._state, self._starting):
             variable.assign(np.asarray(value, "float32"))
 
     def learn_with(self, model: keras.Model) -> None:
@@ -338,15 +321,6 @@ class Compound(SegmentationLoss):
             ) from problem
         return {term: float(weight) for term, weight in zip(self.terms, start, strict=True)}
 
-    def _setting(self, setting: str) -> keras.Variable:
-        if setting not in self._state.settings:
-            raise _check.error(
-                "Compound.assign",
-                f"a numeric option, one of {sorted(self._state.settings)}",
-                repr(setting),
-            )
-        return self._state.settings[setting]
-
     def _auxiliary_name(self) -> str:
         assert self.auxiliary is not None
         name = str(self.auxiliary.name)
@@ -383,26 +357,3 @@ class Compound(SegmentationLoss):
                 "metrics=[loss.state] to `compile`; in a loop of your own carry "
                 "loss.state.variables through the step.",
             )
-
-
-def _per_image(
-    losses: Sequence[SegmentationLoss], y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None
-) -> list[tuple[Tensor, Tensor | None]]:
-    """For every loss its value for each image, and how often the image counts."""
-    found = []
-    for loss, target in zip(losses, targets(losses, y_true, y_pred), strict=True):
-        values = loss.values(target, y_pred, sample_weight)
-        if len(values.shape) != 1:
-            raise _check.error(
-                "Compound",
-                f"the values of `{loss.name}` to have the shape (batch,)",
-                f"shape {tuple(values.shape)}",
-                "`values` of a loss of your own returns one number an image.",
-            )
-        found.append((values, loss.image_weight(target, y_pred, sample_weight)))
-    return found
-
-
-def _means(images: Sequence[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
-    """The mean over the images of the batch, for every loss."""
-    return [mean_of_images(value, weight) for value, weight in images]

@@ -1,16 +1,18 @@
-"""What may be part of a compound, under which name, with which starting weight; and its copy."""
+"""The terms of a compound: what may be one, with which starting weight, its copy, its values."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from kerasloss import _check
-from kerasloss.losses.base import SegmentationLoss
+from kerasloss.losses.base import SegmentationLoss, mean_of_images
+from kerasloss.losses.distances import targets
+from kerasloss.ops.pixels import Tensor
 from kerasloss.weighting import LogVariances, Weighting
 
 _RESERVED = ("weights", "weighting", "auxiliary_scale", "auxiliary_decay", "loss")
@@ -110,3 +112,26 @@ def copy_part(part: Any, as_numbers: Collection[str] = ()) -> Any:
         if _check.is_variable(getattr(original, option)) and option not in as_numbers:
             setattr(tuned, option, getattr(original, option))
     return copied
+
+
+def per_image(
+    losses: Sequence[SegmentationLoss], y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None
+) -> list[tuple[Tensor, Tensor | None]]:
+    """For every loss its value for each image, and how often the image counts."""
+    found = []
+    for loss, target in zip(losses, targets(losses, y_true, y_pred), strict=True):
+        values = loss.values(target, y_pred, sample_weight)
+        if len(values.shape) != 1:
+            raise _check.error(
+                "Compound",
+                f"the values of `{loss.name}` to have the shape (batch,)",
+                f"shape {tuple(values.shape)}",
+                "`values` of a loss of your own returns one number an image.",
+            )
+        found.append((values, loss.image_weight(target, y_pred, sample_weight)))
+    return found
+
+
+def means_of(images: Sequence[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
+    """The mean over the images of the batch, for every loss."""
+    return [mean_of_images(value, weight) for value, weight in images]
