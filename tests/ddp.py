@@ -3,6 +3,7 @@
 Each leaves a file with its weights before and after the broadcast of every epoch.
 """
 
+import faulthandler
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ os.environ["KERAS_BACKEND"] = "torch"
 
 def work(rank, folder):
     """One of the processes."""
+    faulthandler.dump_traceback_later(90, exit=True)
     import keras
     from training import X, Y, layers, terms
 

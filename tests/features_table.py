@@ -15,12 +15,25 @@ import pytest
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "weighting_features.md"
 TITLES = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
+SHORT = {
+    "Schedule": "Plan",
+    "DynamicMemoryFusion": "DMF",
+    "SoftAdapt": "SA",
+    "DynamicWeightAverage": "DWA",
+    "CoefficientOfVariation": "CoV",
+    "ReLoBRaLo": "RLB",
+    "RandomWeighting": "RLW",
+    "GradientBalance": "GB",
+    "Uncertainty": "UW",
+}
 INTRODUCTION = """# Strategies, backends, ways of training
 
 Written by `make features`: every cell is a test that ran (`tests/test_features.py`) and passed (✓)
 or failed (✗); in most, `History` must be that of a plain `fit`, number by number. An empty cell:
 the backend has no such thing. How each is used: [Ways of training](training_loops.md).
+
 """
+INTRODUCTION += ", ".join(f"{short}: `{name}`" for name, short in SHORT.items()) + ".\n"
 
 
 class Seen:
@@ -36,23 +49,27 @@ class Seen:
 
 
 def section(backend, cells):
-    """One table: a row for each strategy, a column for each way."""
+    """One table: a row for each way, a column for each strategy."""
     from test_features import STRATEGIES, WAYS
 
     rows = [
-        f"| {name} | " + " | ".join(cells.get((way, name), "") for way in WAYS) + " |"
-        for name in STRATEGIES
+        f"| {way} | " + " | ".join(cells.get((way, name), "") for name in STRATEGIES) + " |"
+        for way in WAYS
     ]
-    head = f"| | {' | '.join(WAYS)} |\n|---|{':-:|' * len(WAYS)}"
+    heads = [SHORT.get(name, name) for name in STRATEGIES]
+    head = f"| | {' | '.join(heads)} |\n|---|{':-:|' * len(heads)}"
     return f"## {TITLES[backend]} {version(backend)}\n\n{head}\n" + "\n".join(rows) + "\n"
 
 
 def former(table):
     """The cells of a table that was written before."""
+    from test_features import STRATEGIES
+
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
-    head = lines[0][1:] if lines else []
     return {
-        (way, line[0]): cell for line in lines[2:] for way, cell in zip(head, line[1:], strict=True)
+        (line[0], name): cell
+        for line in lines[2:]
+        for name, cell in zip(STRATEGIES, line[1:], strict=True)
     }
 
 

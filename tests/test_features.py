@@ -381,6 +381,7 @@ def test_way_of_training(way, strategy, tmp_path):
     WAYS[way](strategy, tmp_path)
 
 
+@pytest.mark.matrix
 @pytest.mark.skipif(BACKEND != "torch", reason="that is PyTorch's")
 def test_distributed_data_parallel(tmp_path):
     """Each process moves weights of its own, until one decides for both."""
