@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 from backend_tools import array, value_and_grad
-from cases import LOSSES
+from cases import LOSSES, some_on_each
 from keras import ops
 from test_contract import has, is_spatial
 
@@ -93,7 +93,7 @@ def mixed_precision():
     keras.config.set_dtype_policy(before)
 
 
-@every_loss
+@some_on_each(LOSSES)
 def test_training_step(loss, mixed_precision):
     rng = np.random.default_rng(121)
     x = rng.random((2, 16, 16, 1)).astype("float32")
