@@ -135,3 +135,14 @@ def per_image(
 def means_of(images: Sequence[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
     """The mean over the images of the batch, for every loss."""
     return [mean_of_images(value, weight) for value, weight in images]
+
+
+def at_logits(probability: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient with respect to the logits of a sigmoid channel, or of a softmax.
+
+    That with respect to a probability has no bound: a logarithm falls ever faster towards 0.
+    """
+    if int(probability.shape[-1]) == 1:
+        return gradient * probability * (1.0 - probability)
+    common = ops.sum(gradient * probability, axis=-1, keepdims=True)
+    return probability * (gradient - common)

@@ -11,6 +11,7 @@ from training import evaluate as evaluated
 
 import kerasloss
 from kerasloss import weighting
+from kerasloss.terms import at_logits
 from kerasloss.weighting import Seen
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -313,17 +314,30 @@ def test_schedule_by_epochs():
     np.testing.assert_allclose(logs["weight/dice"], [0.25, 0.5, 0.75])
 
 
-def test_gradient_balance_sees_the_gradients_at_the_predictions():
+def test_gradient_balance_sees_the_gradients_at_the_logits():
     plain = weighting.GradientBalance(smoothing=0.0)
     loss = kerasloss.Compound(terms(), weighting=plain)
     model = network(loss)
     predicted = model.predict(X, verbose=0)
     logs = fit(model, kerasloss.DynamicWeighting(), batch_size=8)
-    gradients = [grad(lambda p, t=term: t(Y, p), predicted) for term in terms().values()]
-    norms = [np.linalg.norm(gradient) for gradient in gradients]
+    # By the losses that take logits, of which the package has another implementation.
+    logits = np.log(predicted / (1 - predicted))
+    of_logits = (kerasloss.CrossEntropy(from_logits=True), kerasloss.Dice(from_logits=True))
+    norms = [np.linalg.norm(grad(lambda z, t=term: t(Y, z), logits)) for term in of_logits]
     assert norms[0] > 1.2 * norms[1] or norms[1] > 1.2 * norms[0]
     expected = 2 / np.array(norms) / np.sum(1 / np.array(norms))
     np.testing.assert_allclose(weights_of(logs)[0], expected, rtol=1e-4)
+
+
+def test_gradient_at_the_logits_of_a_softmax():
+    rng = np.random.default_rng(5)
+    logits = rng.normal(size=(2, 4, 4, 3)).astype("float32")
+    labels = rng.integers(0, 3, (2, 4, 4))
+    probability = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    slope = grad(lambda p: kerasloss.Dice()(labels, p), probability)
+    expected = grad(lambda z: kerasloss.Dice(from_logits=True)(labels, z), logits)
+    found = array(at_logits(ops.convert_to_tensor(probability), ops.convert_to_tensor(slope)))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-8)
 
 
 # ---- what the optimizer of the model learns -----------------------------------------------------

@@ -11,18 +11,25 @@ from keras import ops
 Tensor = Any
 
 
-def gradient_norms(function: Callable[[Tensor], list[Tensor]], x: Tensor) -> Tensor:
+def gradient_norms(
+    function: Callable[[Tensor], list[Tensor]],
+    x: Tensor,
+    chain: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Tensor:
     """Euclidean norms of the gradients of several scalars with respect to one tensor.
 
     Args:
         function: makes the scalars of the tensor.
         x: the tensor; taken for a constant, as are the norms.
+        chain: makes of the tensor and a gradient that with respect to what lies behind the tensor.
 
     Returns:
         One norm a scalar, in one tensor of float32.
     """
     x = ops.cast(ops.stop_gradient(x), "float32")
     found = _GRADIENTS[keras.backend.backend()](function, x)
+    if chain is not None:
+        found = [chain(x, gradient) for gradient in found]
     norms = [ops.sqrt(ops.sum(ops.square(gradient))) for gradient in found]
     return ops.stop_gradient(ops.stack(norms))
 

@@ -24,7 +24,7 @@ class Seen(NamedTuple):
         step: number of batches or epochs seen so far, this one included; int32 scalar.
         weights: weights until now, shape `(terms,)`.
         start: starting weights, shape `(terms,)`.
-        gradients: norm of the gradient of each term with respect to the predictions, shape
+        gradients: norm of the gradient of each term with respect to the logits, shape
             `(terms,)`, like the values of a batch or an epoch's mean; None for a strategy that does
             not say `sees_gradients`.
     """

@@ -1,4 +1,4 @@
-"""Gradient balance: weights that make every loss pull equally hard at the predictions."""
+"""Gradient balance: weights that make every loss pull equally hard at the logits."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LARGEST_RATIO = 1000.0
 
 @register_keras_serializable("kerasloss")
 class GradientBalance(Weighting):
-    """Weighs losses by the inverse of their gradients: all pull equally hard at the predictions.
+    """Weighs losses by the inverse of their gradients: all pull equally hard at the logits.
 
-    Formula, for K losses with the norm `n_i` of the gradient of loss i with respect to the
-    predictions of the batch:
+    Formula, for K losses with the norm `n_i` of the gradient of loss i with respect to the logits
+    of the batch (those behind the probabilities, if the model gives probabilities):
 
     ```python
     w_i = K * u_i / sum of u_j,   u_i = r_i ** alpha / n_i
@@ -32,7 +32,7 @@ class GradientBalance(Weighting):
     That is where GradNorm leads, `w_i * n_i` in proportion to `r_i ** alpha`, in one step: GradNorm
     takes the gradients with respect to shared weights of the model, which costs a backward pass
     through the model for every loss, and descends to its aim with an optimizer of its own. The
-    gradient with respect to the predictions costs one more pass over the losses alone. The weights
+    gradient with respect to the logits costs one more pass over the losses alone. The weights
     sum to K. `n_i` is taken to be at least a thousandth of the largest.
 
     Args:
