@@ -22,7 +22,7 @@ from kerasloss.ops.native import gradient_norms
 from kerasloss.ops.pixels import Tensor
 from kerasloss.state import CompoundState
 from kerasloss.terms import (
-    at_logits,
+    chain_to_logits,
     check_terms,
     copy_part,
     log_variances_in,
@@ -165,7 +165,7 @@ class Compound(SegmentationLoss):
             gradients = gradient_norms(
                 lambda pred: means_of(per_image(terms, y_true, pred, sample_weight)),
                 y_pred,
-                None if all(getattr(t.tuned(), "from_logits", False) for t in terms) else at_logits,
+                chain_to_logits(terms),
             )
         weights = self._state.advance(ops.stack(means), ops.shape(images[0][0])[0], gradients)
         factors = [weights[index] for index in range(len(self.terms))]

@@ -55,6 +55,8 @@ class Multilabel(SegmentationLoss):
     0.1768
     """
 
+    independent = True
+
     def __init__(
         self,
         loss: SegmentationLoss,

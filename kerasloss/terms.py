@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -137,12 +137,24 @@ def means_of(images: Sequence[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
     return [mean_of_images(value, weight) for value, weight in images]
 
 
-def at_logits(probability: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient with respect to the logits of a sigmoid channel, or of a softmax.
+def chain_to_logits(
+    losses: Sequence[SegmentationLoss],
+) -> Callable[[Tensor, Tensor], Tensor] | None:
+    """What makes of predictions and a gradient there the gradient at the logits; None for logits.
 
-    That with respect to a probability has no bound: a logarithm falls ever faster towards 0.
+    At a probability the gradient has no bound: a logarithm falls ever faster towards 0.
     """
+    if all(getattr(loss.tuned(), "from_logits", False) for loss in losses):
+        return None
+    return _of_sigmoid if any(loss.independent for loss in losses) else _of_softmax
+
+
+def _of_sigmoid(probability: Tensor, gradient: Tensor) -> Tensor:
+    return gradient * probability * (1.0 - probability)
+
+
+def _of_softmax(probability: Tensor, gradient: Tensor) -> Tensor:
     if int(probability.shape[-1]) == 1:
-        return gradient * probability * (1.0 - probability)
+        return _of_sigmoid(probability, gradient)
     common = ops.sum(gradient * probability, axis=-1, keepdims=True)
     return probability * (gradient - common)

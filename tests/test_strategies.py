@@ -11,7 +11,7 @@ from training import evaluate as evaluated
 
 import kerasloss
 from kerasloss import weighting
-from kerasloss.terms import at_logits
+from kerasloss.terms import chain_to_logits
 from kerasloss.weighting import Seen
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -329,15 +329,22 @@ def test_gradient_balance_sees_the_gradients_at_the_logits():
     np.testing.assert_allclose(weights_of(logs)[0], expected, rtol=1e-4)
 
 
-def test_gradient_at_the_logits_of_a_softmax():
+@pytest.mark.parametrize("multilabel", [False, True], ids=["softmax", "multilabel"])
+def test_gradient_at_the_logits_of_several_classes(multilabel):
     rng = np.random.default_rng(5)
     logits = rng.normal(size=(2, 4, 4, 3)).astype("float32")
-    labels = rng.integers(0, 3, (2, 4, 4))
-    probability = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
-    slope = grad(lambda p: kerasloss.Dice()(labels, p), probability)
-    expected = grad(lambda z: kerasloss.Dice(from_logits=True)(labels, z), logits)
-    found = array(at_logits(ops.convert_to_tensor(probability), ops.convert_to_tensor(slope)))
+    powers = np.exp(logits)
+    probability = powers / (1 + powers if multilabel else powers.sum(axis=-1, keepdims=True))
+    y_true = np.eye(3, dtype="float32")[rng.integers(0, 3, (2, 4, 4))]
+    plain, of_logits = kerasloss.Dice(), kerasloss.Dice(from_logits=True)
+    if multilabel:
+        plain, of_logits = kerasloss.Multilabel(plain), kerasloss.Multilabel(of_logits)
+    slope = grad(lambda p: plain(y_true, p), probability)
+    expected = grad(lambda z: of_logits(y_true, z), logits)
+    chain = chain_to_logits([plain])
+    found = array(chain(ops.convert_to_tensor(probability), ops.convert_to_tensor(slope)))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-8)
+    assert chain_to_logits([of_logits]) is None
 
 
 # ---- what the optimizer of the model learns -----------------------------------------------------

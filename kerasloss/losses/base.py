@@ -41,6 +41,8 @@ class SegmentationLoss(keras.losses.Loss):
     # Whether one channel of logits is judged by its margin: then it is not the same loss as that of
     # the probabilities.
     margin: ClassVar[bool] = False
+    # Whether every channel is a sigmoid of its own, however many there are.
+    independent: ClassVar[bool] = False
 
     def __init__(
         self,
