@@ -9,7 +9,9 @@ def test_mine():
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -77,7 +79,7 @@ def feed(
     names = tuple(terms or map(str, range(len(start))))
     weights = ops.convert_to_tensor(start)
     memory = {key: ops.convert_to_tensor(v) for key, v in weighting.memory_for(names).items()}
-    shapes = {key: tuple(value.shape) for key, value in memory.items()}
+    kinds = _kinds(memory)
     collected = []
     for number, (row, slope) in enumerate(zip(rows, slopes, strict=True), start=1):
         seen = Seen(
@@ -89,8 +91,8 @@ def feed(
             ops.convert_to_tensor(slope) if weighting.sees_gradients else None,
         )
         weights, memory = weighting.advance(seen, memory)
-        found = {key: tuple(value.shape) for key, value in memory.items()}
-        assert found == shapes, f"memory {shapes} has become {found}"
+        found = _kinds(memory)
+        assert found == kinds, f"memory {kinds} has become {found}"
         assert tuple(weights.shape) == start.shape, f"{len(start)} weights expected, got {weights}"
         collected.append(_numpy(weights))
     return np.stack(collected)
@@ -173,9 +175,6 @@ class _Model:
 
 
 def _check_training(weighting: Weighting, terms: tuple[str, ...]) -> None:
-    import tempfile
-    from pathlib import Path
-
     plain, validated = _Model(weighting, terms), _Model(weighting, terms)
     logs = plain.fit()
     seen = validated.fit(validation_data=(plain.x, 1 - plain.y))
@@ -186,7 +185,8 @@ def _check_training(weighting: Weighting, terms: tuple[str, ...]) -> None:
         )
     before = validated.held()
     validated.model.evaluate(plain.x, 1 - plain.y, verbose=0)
-    _assert_same(before, validated.held(), "`evaluate` changes what is remembered")
+    for old, new in zip(before, validated.held(), strict=True):
+        np.testing.assert_array_equal(new, old, "`evaluate` changes what is remembered")
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "model.keras")
         plain.model.save(path)
@@ -196,16 +196,17 @@ def _check_training(weighting: Weighting, terms: tuple[str, ...]) -> None:
             np.testing.assert_allclose(
                 values, expected[name], 1e-5, err_msg=f"a saved model continues otherwise: {name}"
             )
-    before = validated.held()
     validated.x[:] = np.nan
     assert validated.fit(epochs=1)["skipped_steps"][-1] == 4, "a step with NaN must be skipped"
     after = validated.held()
     assert all(np.isfinite(value).all() for value in after), "NaN got into what is remembered"
 
 
-def _assert_same(before: list[Any], after: list[Any], message: str) -> None:
-    same: Callable[..., bool] = np.array_equal
-    assert all(same(x, y) for x, y in zip(before, after, strict=True)), message
+def _kinds(memory: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: (tuple(value.shape), keras.backend.standardize_dtype(value.dtype))
+        for name, value in memory.items()
+    }
 
 
 def _numpy(tensor: Any) -> np.ndarray[Any, Any]:
