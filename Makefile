@@ -50,7 +50,7 @@ bench: $(VENV)/dev.stamp  ## speed, as ratios against a baseline in the same run
 	KERAS_BACKEND=tensorflow $(BIN)/python benchmarks/weighting_overhead.py
 	KERAS_BACKEND=torch $(BIN)/python benchmarks/weighting_overhead.py
 	$(BIN)/python benchmarks/losses.py
-	$(BIN)/python benchmarks/weighting.py
+	$(BIN)/python benchmarks/weighting.py --steps 160 --size 64 --seeds 1
 	$(BIN)/python benchmarks/distance_transform.py
 	$(BIN)/python benchmarks/search_throughput.py --backend jax
 	$(BIN)/python benchmarks/search_throughput.py --backend tensorflow

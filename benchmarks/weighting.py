@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -117,16 +118,17 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--width", type=int, default=8)
     parser.add_argument("--size", type=int, default=96)
-    parser.add_argument("--json", type=Path, default=Path("weighting.json"))
+    parser.add_argument("--json", type=Path, help="keep the figures here, and go on from them")
     options = parser.parse_args()
     groups = dict(pair.split("=", 1) for pair in options.group)
     folders = {name: Path(folder) for name, folder in (pair.split("=", 1) for pair in options.sets)}
-    rows = json.loads(options.json.read_text()) if options.json.exists() else []
+    known = options.json is not None and options.json.exists()
+    rows = json.loads(options.json.read_text()) if known else []
     done = {(row["set"], row["strategy"], row["seed"]) for row in rows}
     if not folders:
-        folder = Path("synthetic")
-        write_micrographs(folder)
-        folders = {"synthetic": folder}
+        scratch = tempfile.TemporaryDirectory()
+        write_micrographs(Path(scratch.name))
+        folders = {"synthetic": Path(scratch.name)}
     for name, folder in folders.items():
         data = load(
             DataOptions(
@@ -140,7 +142,8 @@ def main() -> None:
             started, trainer = time.perf_counter(), Trainer(data, strategy, options)
             for seed in wanted:
                 rows.append({"set": name, "strategy": title, "seed": seed, **trainer.run(seed)})
-            options.json.write_text(json.dumps(rows))
+            if options.json is not None:
+                options.json.write_text(json.dumps(rows))
             mean = np.mean([row["scores"] for row in rows[-len(wanted) :]])
             print(f"{name:12} {title:26} {mean:.4f} {time.perf_counter() - started:6.1f} s")
     settings = {key: getattr(options, key) for key in ("steps", "rate", "batch", "width", "size")}

@@ -24,6 +24,7 @@ import kerasloss
 from kerasloss import weighting
 
 SIDE, WIDTH, BATCH = 128, 16, 8
+TERMS = {"ce": kerasloss.CrossEntropy(), "dice": kerasloss.Dice(), "focal": kerasloss.Focal()}
 _ALIVE: list[keras.Model] = []  # a compound holds no model
 
 
@@ -32,16 +33,9 @@ def compiled(strategy: weighting.Weighting | None) -> keras.Model:
     keras.utils.set_random_seed(0)
     model = unet((SIDE, SIDE, 1), 1, width=WIDTH)
     if strategy is not None and strategy.learns:
-        layer = kerasloss.LogVariances(["ce", "dice", "focal"])
+        layer = kerasloss.LogVariances(list(TERMS))
         model = keras.Model(model.inputs, layer(model.outputs[0]))
-    loss = kerasloss.Compound(
-        {
-            "ce": kerasloss.CrossEntropy(),
-            "dice": kerasloss.Dice(),
-            "focal": kerasloss.Focal(),
-        },
-        weighting=strategy,
-    )
+    loss = kerasloss.Compound(TERMS, weighting=strategy)
     model.compile("adam", loss=loss)
     return model
 
@@ -70,11 +64,10 @@ def caller(strategy: weighting.Weighting | None) -> Callable[[], Any]:
     rng = np.random.default_rng(0)
     prediction = rng.random((BATCH, SIDE, SIDE, 1), dtype="float32")
     target = (prediction > 0.9).astype("float32")
-    terms = {"ce": kerasloss.CrossEntropy(), "dice": kerasloss.Dice(), "focal": kerasloss.Focal()}
-    loss = kerasloss.Compound(terms, weighting=strategy)
+    loss = kerasloss.Compound(TERMS, weighting=strategy)
     state = loss.state
     if strategy is not None and strategy.learns:
-        _ALIVE.append(keras.Sequential([keras.Input((1,)), kerasloss.LogVariances(list(terms))]))
+        _ALIVE.append(keras.Sequential([keras.Input((1,)), kerasloss.LogVariances(list(TERMS))]))
         loss.learn_with(_ALIVE[-1])
     y, p = keras.ops.convert_to_tensor(target), keras.ops.convert_to_tensor(prediction)
     if keras.backend.backend() == "jax":
