@@ -40,7 +40,7 @@ def strategies(steps: int) -> dict[str, weighting.Weighting]:
     """All of them with their usual options; the memory fits the length of the training."""
     fading = keras.optimizers.schedules.PolynomialDecay(0.8, steps, 0.1)
     growing = keras.optimizers.schedules.PolynomialDecay(0.1, steps, 0.8)
-    fusion: dict[str, Any] = {"warmup": steps // 10, "memory": steps // 4}
+    fusion: dict[str, Any] = {"warmup": max(2, steps // 10), "memory": max(2, steps // 4)}
     return {
         "Static": weighting.Static(),
         "Schedule": weighting.Schedule({"ce": fading, "dice": growing, "focal": 0.1}),
