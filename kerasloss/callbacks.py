@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import keras
@@ -62,16 +63,17 @@ class DynamicWeighting(keras.callbacks.Callback):
         for compound in self._compounds:
             compound.frozen_in = False
             compound._state.carried = True
-            compound._state.callbacks.append(id(self))
+            compound._state.callbacks.append(weakref.ref(self))
 
     def on_train_begin(self, logs: Any = None) -> None:
         # Keras has told all callbacks of a `fit` about the model before it begins.
         for state in (compound._state for compound in self._compounds):
-            callbacks, state.callbacks = set(state.callbacks), []
-            if len(callbacks) > 1:
-                raise _check.error(
-                    "DynamicWeighting", "one callback in a `fit`", f"{len(callbacks)} of them"
-                )
+            told = {callback for reference in state.callbacks if (callback := reference())}
+            state.callbacks = []
+            # Those of a `fit` that failed before it began were given other parameters.
+            met = sum(callback.params is self.params for callback in told)
+            if met > 1:
+                raise _check.error("DynamicWeighting", "one callback in a `fit`", f"{met} of them")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._fitting = True

@@ -51,7 +51,7 @@ class CompoundState(keras.metrics.Metric):
         # Whether the callback has put it there, which also switches `training`.
         self.carried = False
         # The callbacks that were told about the model, until they begin.
-        self.callbacks: list[int] = []
+        self.callbacks: list[weakref.ref[Any]] = []
         # Whether it was loaded and has not trained since.
         self.at_rest = False
         # The layer of the model that holds what the strategy learns. Not by itself: Keras would

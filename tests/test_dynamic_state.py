@@ -135,6 +135,17 @@ def test_two_callbacks():
     fit(model, callback)
 
 
+def test_a_fit_that_fails_before_it_begins_is_forgotten():
+    class Broken(keras.callbacks.Callback):
+        def set_params(self, params):
+            raise RuntimeError("broken")
+
+    model, kept = network(dynamic()), DynamicWeighting()
+    with pytest.raises(RuntimeError, match="broken"):
+        fit(model, kept, Broken())
+    fit(model, DynamicWeighting())
+
+
 @pytest.mark.parametrize("axes", [(1, 2), ()], ids=["per pixel", "scalar"])
 def test_term_that_returns_another_shape(axes):
     """One clear error, before the first step."""

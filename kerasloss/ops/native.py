@@ -26,7 +26,7 @@ def gradient_norms(
     Returns:
         One norm a scalar, in one tensor of float32.
     """
-    x = ops.cast(ops.stop_gradient(x), "float32")
+    x = ops.cast(ops.stop_gradient(ops.convert_to_tensor(x)), "float32")
     found = _GRADIENTS[keras.backend.backend()](function, x)
     if chain is not None:
         found = [chain(x, gradient) for gradient in found]

@@ -24,8 +24,8 @@ class CoefficientOfVariation(Weighting):
     w_i = c_i / sum of c_j,   c_i = standard deviation of l_i / mean of l_i
     ```
 
-    over all steps before this one. The weights sum to 1. For the first two steps the starting
-    weights stay.
+    Mean and standard deviation of `l_i` are taken over all steps before this one. The weights sum
+    to 1. For the first two steps the starting weights stay.
 
     Args:
         every: as in `Weighting`.
