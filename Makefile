@@ -52,8 +52,11 @@ bench: $(VENV)/dev.stamp  ## speed, as ratios against a baseline in the same run
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/weighting.py --steps 160 --size 64 --seeds 1
 	$(BIN)/python benchmarks/distance_transform.py
-	$(BIN)/python benchmarks/search_throughput.py --backend jax
-	$(BIN)/python benchmarks/search_throughput.py --backend tensorflow
+	$(BIN)/python benchmarks/search.py throughput --backend jax
+	$(BIN)/python benchmarks/search.py throughput --backend tensorflow
+	$(BIN)/python benchmarks/search.py riding
+	$(BIN)/python benchmarks/search.py memory
+	$(BIN)/python benchmarks/search.py overhead
 
 features: $(VENV)/dev.stamp  ## every strategy in every way of training; writes the table of the docs
 	KERAS_BACKEND=jax KERASLOSS_MATRIX=1 $(BIN)/python tests/features_table.py jax

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from kerasloss_search.dataset import as_float
+
 __all__ = ["Batches"]
 
 Images = npt.NDArray[np.float32]
@@ -27,7 +29,8 @@ class Batches(keras.utils.PyDataset):
     epoch, and a set smaller than a batch becomes the batch.
 
     Args:
-        images: Values between 0 and 1, shape (images, height, width, channels).
+        images: Values between 0 and 1, shape (images, height, width, channels), float32 or uint16
+            as in `Dataset.images`.
         masks: Class numbers, shape (images, height, width); 255 stays 255.
         batch_size: Images a batch; at most the number of images is used.
         seed: Seed of order, crops and augmentation, 0 or more.
@@ -41,7 +44,7 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        images: Images,
+        images: Images | npt.NDArray[np.uint16],
         masks: npt.NDArray[np.integer[Any]],
         *,
         batch_size: int,
@@ -119,11 +122,12 @@ class Batches(keras.utils.PyDataset):
             rows, columns = rng.integers(high, size=len(order)), rng.integers(wide, size=len(order))
             x = _windows(self._images, order, rows, columns, self.crop)
             y = _windows(self._masks, order, rows, columns, self.crop)
+        x = as_float(x)
         if self._augmentation is not None:
             x, y = self._augmentation(x, y, rng)
         # In one step: TensorFlow reads batches in another thread.
         self._drawn: tuple[Images, Labels] = (
-            x.astype(np.float32, copy=False),
+            x,
             y.astype(np.int32, copy=False),
         )
 

@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, NoReturn
 
 from rich.console import Console
 
-from kerasloss_search.data import DataError, DataOptions
+from kerasloss_search import afterwards
+from kerasloss_search.data import DataError
+from kerasloss_search.lock import locked
+from kerasloss_search.settings import assembly, study_file
+from kerasloss_search.settings.options import Options
+from kerasloss_search.settings.study_file import Given, StudyFileError
+from kerasloss_search.settings.table import add_options, find
+from kerasloss_search.settings.wording import nearest
+from kerasloss_search.trouble import explain
 
 __all__ = ["main"]
+
+# The demo is small, and its data are its own.
+_DEMO: dict[str, Any] = {
+    "data.size": 64,
+    "search.trials": 12,
+    "training.batch-size": 4,
+    "model.width": 8,
+    "final.top": 1,
+    "final.seeds": 2,
+    "output.folder": Path("demo"),
+}
+_DEMO_DATA = (
+    "data.images",
+    "data.masks",
+    "data.mask-pattern",
+    "data.classes",
+    "data.ignore-value",
+    "data.group",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,23 +53,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.action(options, console))
     except KeyboardInterrupt:
+        print("kerasloss-search: stopped. The same command goes on.", file=sys.stderr)
         return 130
     except Exception as problem:
-        if not _expected(problem):
+        line = explain(problem, _folder(options)) or (_expected(problem) and str(problem))
+        if not line:
             raise
-        print(f"kerasloss-search: {problem}", file=sys.stderr)
+        # What begins with file and line is left alone, so that editors find the place.
+        start = "" if isinstance(problem, StudyFileError) else "kerasloss-search: "
+        print(f"{start}{line}", file=sys.stderr)
         return 2
 
 
 def _expected(problem: Exception) -> bool:
     """Whether a problem is one that the user can mend, and that says how."""
+    # Before anything heavy: mistakes in a file or an option are these.
+    if isinstance(problem, (DataError, ValueError, OSError, ModuleNotFoundError)):
+        return True
     from kerasloss_search.driver import SearchError
 
-    return isinstance(problem, (DataError, SearchError, ValueError, OSError, ModuleNotFoundError))
+    return isinstance(problem, SearchError)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, and what may have been meant."""
+
+    def __init__(self, **options: Any) -> None:
+        # No abbreviations: a new option would make an old command mean something else.
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        text = re.sub(r"^argument ", "", message)
+        unknown = re.match(r"unrecognized arguments: (\S+)", message)
+        if unknown:
+            name = unknown.group(1).partition("=")[0]
+            near = nearest(name, _all_options(self))
+            text = f"{name}: there is no such option" + (f"; did you mean {near}?" if near else "")
+        chosen = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        if chosen:
+            near = nearest(chosen.group(1), re.findall(r"[a-z]+", chosen.group(2)))
+            text += f"; did you mean {near}?" if near else ""
+        self.exit(2, f"{self.prog}: {text} (`{self.prog} --help` lists everything)\n")
+
+
+def _all_options(parser: argparse.ArgumentParser) -> list[str]:
+    """The options of a parser and of its commands."""
+    found = list(parser._option_string_actions)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                found += _all_options(command)
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="kerasloss-search",
         description="Find the segmentation loss that suits your images.",
         epilog="Start with `kerasloss-search demo`, which needs no data.",
@@ -60,10 +128,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="mean share of bubble pixels, 0.005 to 0.5 (0.05)",
     )
-    _training(demo, trials=12, epochs=20, size=64, width=8, batch_size=4)
-    demo.add_argument(
-        "--output", type=Path, default=Path("demo"), metavar="DIR", help="output folder (demo)"
-    )
+    add_options(demo, without=_DEMO_DATA, defaults=_DEMO)
+    _add_free_options(demo)
     demo.set_defaults(action=_demo)
 
     run = commands.add_parser(
@@ -72,202 +138,159 @@ def _parser() -> argparse.ArgumentParser:
         description="Search the best loss for a folder of images and a folder of masks. Stop it "
         "with Ctrl-C; the same command goes on where it stopped.",
     )
-    source = run.add_argument_group("data")
-    source.add_argument("--images", type=Path, required=True, metavar="DIR", help="the images")
-    source.add_argument(
-        "--masks", type=Path, metavar="DIR", help="the masks, with the stems of the images"
-    )
-    source.add_argument(
-        "--mask-pattern",
-        metavar="PATTERN",
-        help="instead of --masks: names of the masks beside each image, as '{stem}_mask*'; "
-        "several masks of one image are united",
-    )
-    source.add_argument(
-        "--classes",
-        type=_positive,
-        default=2,
-        metavar="N",
-        help="number of classes, background included; more than 2: masks hold 0 to N-1 (2)",
-    )
-    source.add_argument(
-        "--ignore-value", type=int, metavar="V", help="mask value of pixels to leave out"
-    )
-    source.add_argument(
-        "--group",
-        metavar="REGEX",
-        help="what in a name tells which images belong together, such as tiles of one "
-        "micrograph; they stay in one part of the split",
-    )
-    _training(run, trials=30, epochs=20, size=128, width=16, batch_size=8)
     run.add_argument(
-        "--output",
+        "study",
+        nargs="?",
         type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="output folder; going on needs the same (results)",
+        metavar="STUDY.toml",
+        help="a study file, as `init` writes it; options say it differently for once",
     )
+    add_options(run)
+    _add_free_options(run)
     run.set_defaults(action=_run)
 
-    ui = commands.add_parser(
-        "ui",
-        help="look at every trial in MLflow",
-        description="Open the MLflow server for an output folder on 127.0.0.1; Ctrl-C ends it.",
+    init = commands.add_parser(
+        "init",
+        help="write a study file for your images, to be edited",
+        description="Look at the images and write a study file in which every setting stands "
+        "with a comment; those that are given as options are filled in.",
     )
-    ui.add_argument(
-        "--output",
+    init.add_argument(
+        "--output-file",
         type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="output folder (results)",
+        default=Path("study.toml"),
+        metavar="FILE",
+        help="the file to write (study.toml)",
     )
-    ui.add_argument("--port", type=_positive, default=5000, metavar="PORT", help="port (5000)")
-    ui.set_defaults(action=_ui)
+    init.add_argument("--force", action="store_true", help="replace a file that exists")
+    add_options(init)
+    init.set_defaults(action=_init)
+
+    afterwards.add_to(commands)
     return parser
 
 
-def _training(
-    parser: argparse.ArgumentParser,
-    *,
-    trials: int,
-    epochs: int,
-    size: int,
-    width: int,
-    batch_size: int,
-) -> None:
-    """The options that every search has."""
-    training = parser.add_argument_group("training")
-    _count(training, "--size", size, f"images are brought to PX x PX pixels ({size})", "PX")
-    training.add_argument(
-        "--crop", type=_positive, metavar="PX", help="train on random windows of PX x PX pixels"
+def _add_free_options(parser: argparse.ArgumentParser) -> None:
+    """The options whose names depend on the terms and on the model."""
+    group = parser.add_argument_group("options of terms and model, as often as needed")
+    group.add_argument(
+        "--term-option",
+        action="append",
+        default=[],
+        metavar="TERM.OPTION=VALUE",
+        help="range of a term's number, as focal.gamma=1,4 (with ,log for a logarithmic one), or a "
+        "value to keep",
     )
-    _count(training, "--epochs", epochs, f"epochs a trial ({epochs})")
-    _count(training, "--batch-size", batch_size, f"images a step ({batch_size})")
-    training.add_argument(
-        "--no-augmentation", action="store_true", help="train on the images as they are"
-    )
-    model = parser.add_argument_group("model")
-    model.add_argument(
-        "--model",
-        default="unet",
-        metavar="NAME",
-        help="unet, or package.module:function called as function((height, width, channels), "
-        "output_channels) (unet)",
-    )
-    _count(model, "--width", width, f"filters of the U-Net's first level ({width})")
-    _count(model, "--depth", 3, "levels of the U-Net (3)")
-    model.add_argument(
-        "--from-logits", action="store_true", help="the model returns logits, not probabilities"
-    )
-    search = parser.add_argument_group("search")
-    _count(
-        search,
-        "--trials",
-        trials,
-        f"trainings in all, the plain losses and earlier sessions included ({trials})",
-    )
-    search.add_argument(
-        "--terms", metavar="LOSS,...", help="losses to choose from (all); see the documentation"
-    )
-    _count(search, "--workers", 1, "processes that train at the same time (1)")
-    search.add_argument(
-        "--seed", type=_natural, default=0, metavar="N", help="of everything random (0)"
-    )
-    search.add_argument(
-        "--backend",
-        choices=("tensorflow", "jax", "torch"),
-        help="Keras backend (what Keras is set to)",
-    )
-    search.add_argument(
-        "--tracking-uri",
-        metavar="URI",
-        help="MLflow store or server (a database in the output folder)",
+    group.add_argument(
+        "--model-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="argument of your model's function",
     )
 
 
-def _count(
-    group: argparse._ArgumentGroup, name: str, default: int, text: str, metavar: str = "N"
-) -> None:
-    group.add_argument(name, type=_positive, default=default, metavar=metavar, help=text)
+def _given(options: argparse.Namespace) -> Given:
+    """What the command line says; settings are stored under their paths, which have a dot."""
+    values = {path: value for path, value in vars(options).items() if "." in path}
+    return assembly.given_by_options(
+        values, getattr(options, "term_option", ()), getattr(options, "model_option", ())
+    )
 
 
 def _demo(options: argparse.Namespace, console: Console) -> int:
+    from kerasloss_search import checks, session
     from kerasloss_search.synthetic import write_micrographs
 
+    given = _given(options)
+    output = Path(given.values.get("output.folder", _DEMO["output.folder"]))
+    size = given.values.get("data.size", _DEMO["data.size"])
+    seed = given.values.get("search.seed", find("search.seed").default)
     # The pictures depend on these numbers; others must not be mixed in.
-    name = f"micrographs-{options.images}-{options.size}-{options.foreground:g}-{options.seed}"
-    folder = options.output / name
-    if not folder.exists():
-        partial = folder.with_name(f"{name}.part")
-        write_micrographs(
-            partial,
-            count=options.images,
-            size=options.size,
-            foreground=options.foreground,
-            seed=options.seed,
-        )
-        partial.rename(folder)
-    options.images, options.masks = folder / "images", folder / "masks"
-    options.mask_pattern, options.classes, options.ignore_value = None, 2, None
-    options.group = r"micrograph_\d+"
-    return _run(options, console)
+    name = f"micrographs-{options.images}-{size}-{options.foreground:g}-{seed}"
+    folder = output / name
+    own = {
+        "data.images": folder / "images",
+        "data.masks": folder / "masks",
+        "data.group": r"micrograph_\d+",
+    }
+    wanted = _assembled(replace(given, values={**given.values, **own}), _DEMO)
+    checks.check(wanted, session.choose_backend(wanted.backend))
+    output.mkdir(parents=True, exist_ok=True)
+    with locked(output):
+        if not folder.exists():
+            partial = folder.with_name(f"{name}.part")
+            write_micrographs(
+                partial, count=options.images, size=size, foreground=options.foreground, seed=seed
+            )
+            partial.rename(folder)
+    return _search(wanted, console)
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
+    given = _given(options)
+    if options.study is not None:
+        given = study_file.read(options.study).overridden(given)
+    return _search(_assembled(given), console)
+
+
+def _assembled(given: Given, defaults: Mapping[str, Any] | None = None) -> Options:
+    command = shlex.join(["kerasloss-search", *sys.argv[1:]])
+    options = assembly.options_of(given, command=command, defaults=defaults)
+    # A console script does not look in the current folder, where a user's own modules are.
+    folders = [] if given.base is None else [str(given.base)]
+    assembly.look_for_own(options.space, options.model, *folders, "")
+    return options
+
+
+def _search(options: Options, console: Console) -> int:
     from kerasloss_search import session
 
-    if options.model != "unet" and "" not in sys.path:
-        # A console script does not look in the current folder, where a user's own model is.
-        sys.path.insert(0, "")
-    terms = tuple(part.strip() for part in (options.terms or "").split(",") if part.strip())
-    wanted = session.Options(
-        data=DataOptions(
-            images=options.images,
-            masks=options.masks,
-            mask_pattern=options.mask_pattern,
-            classes=options.classes,
-            size=options.size,
-            group=options.group,
-            seed=options.seed,
-            ignore_value=options.ignore_value,
-        ),
-        output=options.output,
-        trials=options.trials,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        workers=options.workers,
-        seed=options.seed,
-        backend=options.backend,
-        model=options.model,
-        width=options.width,
-        depth=options.depth,
-        from_logits=options.from_logits,
-        crop=options.crop,
-        augment=not options.no_augmentation,
-        terms=terms,
-        tracking_uri=options.tracking_uri,
-        command=shlex.join(["kerasloss-search", *sys.argv[1:]]),
+    return session.run(options, console)
+
+
+def _init(options: argparse.Namespace, console: Console) -> int:
+    from kerasloss_search import data
+    from kerasloss_search.settings import template
+
+    file: Path = options.output_file
+    if file.is_dir():
+        raise ValueError(f"--output-file: {file} is a folder; give the name of a file in it")
+    if file.exists() and not options.force:
+        raise ValueError(f"--output-file: {file} exists; give --force to replace it, or another")
+    if not file.parent.is_dir():
+        raise ValueError(f"--output-file: there is no folder {file.parent}; make it first")
+    given = _given(options)
+    dataset = None
+    if "data.images" in given.values:
+        wanted = assembly.options_of(given)
+        with console.status("Reading the images"):
+            dataset = data.load(wanted.data)
+        console.print(dataset.summary(), highlight=False)
+    values = {
+        path: template.relative(value, file.parent) if isinstance(value, Path) else value
+        for path, value in given.values.items()
+    }
+    file.write_text(template.render(values, dataset), encoding="utf-8")
+    console.print(
+        f"Wrote {file}. Edit it, then: {shlex.join(['kerasloss-search', 'run', str(file)])}",
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
     )
-    return session.run(wanted, console)
+    return 0
 
 
-def _ui(options: argparse.Namespace, console: Console) -> int:
-    from kerasloss_search import ui
-
-    return ui.serve(options.output, port=options.port)
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number >= 0, not {text!r}")
-    return int(text)
+def _folder(options: argparse.Namespace) -> Path:
+    """The output folder that a command was given; its usual place where that is not known yet."""
+    given = vars(options)
+    return Path(given.get("output") or given.get("output.folder") or _DEMO["output.folder"])
 
 
 def _positive(text: str) -> int:
-    number = _natural(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, not {text!r}")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, received {text!r}")
+    return int(text)
 
 
 def _share(text: str) -> float:
@@ -276,5 +299,5 @@ def _share(text: str) -> float:
     except ValueError:
         share = -1.0
     if not 0.005 <= share <= 0.5:
-        raise argparse.ArgumentTypeError(f"expected a share from 0.005 to 0.5, not {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a share from 0.005 to 0.5, received {text!r}")
     return share

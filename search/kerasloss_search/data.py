@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from kerasloss_search.dataset import IGNORED, Dataset
+from kerasloss_search.dataset import IGNORED, Dataset, compact
 from kerasloss_search.images import ImageError, read_image, read_mask_values
 from kerasloss_search.masks import (
     Depth,
@@ -121,9 +121,9 @@ def load(options: DataOptions, progress: Callable[[int, int], None] | None = Non
     samples, pixels, tops = _read_all(options, progress)
     images = [one.image for one in pixels if one.image is not None]
     colour = any(image.shape[-1] == 3 for image in images)
-    stacked = np.empty((len(images), options.size, options.size, 3 if colour else 1), np.float32)
+    stacked = np.empty((len(images), options.size, options.size, 3 if colour else 1), np.uint16)
     for place, image in enumerate(images):
-        stacked[place] = image
+        stacked[place] = compact(image)
     masks = np.stack([_labels(one, options.classes, tops) for one in pixels])
     if not np.any((masks > 0) & (masks != IGNORED)):
         raise DataError(

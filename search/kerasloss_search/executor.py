@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
 import subprocess
+import threading
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from kerasloss_search import trouble
 from kerasloss_search.space import Recipe
 
 __all__ = ["Event", "Executor", "LocalPool", "gpu_count"]
@@ -25,7 +30,8 @@ class Event:
     Attributes:
         worker: which one.
         kind: `"ready"`, `"epoch"` (it waits for `answer`), `"done"`, `"failed"` (the task ended
-            with an exception), `"lost"` (the process is gone) or `"refused"` (it cannot start).
+            with an exception), `"lost"` (the process is gone) or `"refused"` (no task can be
+            done here: it cannot start, or the disk is full).
         task: what it was working on.
         content: of the report.
     """
@@ -95,8 +101,12 @@ class LocalPool:
         self._starts = dict.fromkeys(range(workers), 0)
         self._processes: dict[int, Any] = {}
         self._pipes: dict[int, multiprocessing.connection.Connection] = {}
-        for worker in range(workers):
-            self._start(worker)
+        try:
+            for worker in range(workers):
+                self._start(worker)
+        except BaseException:
+            self.close()
+            raise
 
     def _start(self, worker: int) -> None:
         ours, theirs = self._context.Pipe()
@@ -144,6 +154,8 @@ class LocalPool:
                 self._ready.add(worker)
             elif kind in ("done", "failed"):
                 self._tasks.pop(worker, None)
+                # Only deaths in a row count: a long search may lose a worker now and then.
+                self._starts[worker] = 1
             yield Event(worker, kind, task, content)
 
     def close(self) -> None:
@@ -169,9 +181,10 @@ class LocalPool:
         self._ready.discard(worker)
         self._pipes.pop(worker).close()
         if self._starts[worker] > self._restarts:
-            return Event(worker, "refused", task, f"worker {worker} died again and again ({code})")
+            deaths = f"worker {worker} died {self._starts[worker]} times in a row"
+            return Event(worker, "refused", task, f"{deaths}: {trouble.died(code)}")
         self._start(worker)
-        return Event(worker, "lost", task, f"its process ended with code {code}")
+        return Event(worker, "lost", task, trouble.died(code))
 
 
 def _work(
@@ -183,6 +196,7 @@ def _work(
     """The life of a worker process."""
     # Ctrl-C reaches the whole group; the driver alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_the_driver, daemon=True).start()
     os.environ.update(environment)
     sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(sink, 1)
@@ -193,29 +207,66 @@ def _work(
 
         bench = Bench(settings)
     except Exception as problem:
-        traceback.print_exc()
-        pipe.send(("refused", f"{type(problem).__name__}: {problem}"))
+        _log_traceback()
+        pipe.send(("refused", _refusal(problem, settings)))
         return
     pipe.send(("ready", None))
     tasks = _Tasks(bench, pipe)
+    del bench
     while True:
         try:
             call, arguments = pipe.recv()
         except (EOFError, OSError):
             return  # The driver is gone.
         try:
-            pipe.send(("done", getattr(tasks, call)(*arguments)))
+            answer = "done", getattr(tasks, call)(*arguments)
         except _DriverGone:
             return
+        except _NoDisk as problem:
+            _log_traceback()
+            answer = "refused", str(problem)
         except Exception as problem:
-            traceback.print_exc()
-            pipe.send(("failed", f"{type(problem).__name__}: {problem}".splitlines()[0]))
-            # A step that broke off may have taken the network's variables with it.
+            _log_traceback()
+            answer = "failed", trouble.out_of_memory(problem) or trouble.one_line(problem)
+        try:
+            pipe.send(answer)
+        except OSError:
+            return  # The driver is gone.
+        if answer[0] == "failed":
+            # A step that broke off may have taken the network's variables with it. Not inside of
+            # `except`: there the traceback still holds the tensors that were too many.
             tasks.renew()
+
+
+def _die_with_the_driver() -> None:
+    """Ends this process with its parent, be it in mid-training: the next session is its rival."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _refusal(problem: Exception, settings: Any) -> str:
+    """Why no trial can be run, as a line."""
+    if isinstance(problem, ValueError) and str(problem).startswith("--"):
+        return " ".join(str(problem).split())
+    reason = trouble.out_of_memory(problem) or trouble.one_line(problem)
+    model = "" if settings.model == "unet" else f"--model {settings.model}: "
+    return f"{model}{reason}. The whole story is in workers.log."
+
+
+def _log_traceback() -> None:
+    # The log may lie on the full disk that is the problem.
+    with suppress(OSError):
+        traceback.print_exc()
 
 
 class _DriverGone(Exception):
     """Nobody listens any more: no sense in training on."""
+
+
+class _NoDisk(Exception):
+    """What a trial has found cannot be written: no other trial could be kept either."""
 
 
 class _Tasks:
@@ -227,10 +278,14 @@ class _Tasks:
 
     def renew(self) -> None:
         """Builds everything anew."""
-        self._bench = type(self._bench)(self._bench.settings)
+        kind, settings = type(self._bench), self._bench.settings
+        # Never two of them at a time: memory may be short.
+        self._bench = None
+        gc.collect()
+        self._bench = kind(settings)
 
-    def train(self, recipe: Recipe, weights: Path) -> Any:
-        """Trains a trial, reporting every epoch, and leaves its best weights in a file."""
+    def train(self, recipe: Recipe) -> Any:
+        """Trains a trial, reporting every epoch."""
 
         def report(epoch: Any) -> bool:
             try:
@@ -239,24 +294,24 @@ class _Tasks:
             except (EOFError, OSError) as gone:
                 raise _DriverGone from gone
 
-        result = self._bench.run(recipe, report)
-        if result.best_epoch >= 0:
-            self._bench.save_weights(weights)
-        return result
+        return self._bench.run(recipe, report)
 
-    def judge(self, weights: Path, samples: int) -> Any:
-        """Scores on the test images, and the first `samples` predictions on them."""
-        self._bench.load_weights(weights)
-        data = self._bench.data
-        values, _ = self._bench.scores_of(data.test)
-        return values, self._bench.predict(data.images[data.test[:samples]])
+    def final(self, trial: int, recipe: Recipe, seed: int, stem: Path) -> Any:
+        """Trains a loss anew and judges it on the test images."""
+        with _disk(stem.parents[1]):
+            return self._bench.final(trial, recipe, seed, stem)
 
-    def show(self, weights: Path, indices: Any) -> Any:
-        """Predictions on some images."""
-        self._bench.load_weights(weights)
-        return self._bench.predict(self._bench.data.images[indices])
-
-    def export(self, weights: Path, recipe: Recipe, folder: Path) -> None:
+    def export(self, recipe: Recipe, weights: Path, folder: Path) -> None:
         """Writes the best loss and the best model."""
-        self._bench.load_weights(weights)
-        self._bench.export(recipe, folder)
+        with _disk(folder):
+            self._bench.export(recipe, weights, folder)
+
+
+@contextlib.contextmanager
+def _disk(folder: Path) -> Iterator[None]:
+    """Tells a problem with the disk, which ends a search, from one of a single training."""
+    try:
+        yield
+    except OSError as problem:
+        line = trouble.explain(problem, folder) or trouble.one_line(problem)
+        raise _NoDisk(line) from problem

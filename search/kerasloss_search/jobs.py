@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kerasloss_search.space import Space
 
-__all__ = ["Epoch", "Result", "Settings"]
+__all__ = ["Epoch", "Final", "Result", "Settings"]
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,12 @@ class Settings:
     Attributes:
         data: file of the data set, written by `Dataset.save`.
         space: the search space.
+        scores: what a trial is judged by; the first one chooses the best epoch.
         epochs: epochs of a whole trial.
         batch_size: images a step.
         seed: of initial weights, order and augmentation: the same for all trials, so that they
-            differ by their loss alone.
+            differ only in what is searched.
+        folds: number of parts that take turns as validation images; 1 for those of the split.
         model: `unet` or `package.module:function`.
         model_options: further arguments of that function.
         from_logits: whether the model returns logits.
@@ -31,11 +33,13 @@ class Settings:
 
     data: Path
     space: Space
+    scores: tuple[str, ...] = ("dice",)
     epochs: int = 20
     batch_size: int = 8
     seed: int = 0
+    folds: int = 1
     model: str = "unet"
-    model_options: Mapping[str, int] = field(default_factory=dict)
+    model_options: Mapping[str, int | float | str | bool] = field(default_factory=dict)
     from_logits: bool = False
     augment: bool = True
     crop: int | None = None
@@ -47,7 +51,7 @@ class Epoch:
 
     Attributes:
         index: of the epoch, from 0.
-        score: mean Dice on the validation images.
+        score: first score, mean over the validation images.
         foreground: share of their pixels that is predicted as foreground.
         logs: what Keras logged: the loss, its terms and their weights.
     """
@@ -60,9 +64,40 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Result:
-    """How a trial ended: `"complete"`, `"stopped"` by the driver, or `"diverged"` to NaN."""
+    """How a trial ended.
+
+    Attributes:
+        outcome: `"complete"`, `"stopped"` by the driver, or `"diverged"` to NaN.
+        values: every score at the best epoch, mean over the validation images (and folds); empty
+            where there is none.
+        best_epoch: index of that epoch; -1 where there is none.
+        seconds: how long the trial took.
+    """
 
     outcome: str
-    score: float
+    values: dict[str, float]
     best_epoch: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class Final:
+    """A loss trained anew from other initial weights, and judged on the test images.
+
+    Attributes:
+        trial: number of the trial that the loss is from.
+        seed: of initial weights, order and augmentation.
+        validation: first score at the best epoch, mean over the validation images.
+        test: score -> its value on every test image.
+        curve: first score of every epoch on the validation images.
+        seconds: how long it took.
+        diverged: whether the loss became NaN or infinite; there are no test scores then.
+    """
+
+    trial: int
+    seed: int
+    validation: float
+    test: dict[str, list[float]]
+    curve: list[float]
+    seconds: float
+    diverged: bool = False

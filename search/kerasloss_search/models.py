@@ -116,6 +116,8 @@ def checked(model: Any, image: np.ndarray, classes: int, *, from_logits: bool) -
     probabilities = output.min() >= 0.0 and output.max() <= 1.0
     if output.shape[-1] > 1:
         probabilities = probabilities and bool(np.allclose(output.sum(-1), 1.0, atol=1e-2))
+    # A last layer that starts at zero gives logits of 0, which no sigmoid or softmax does.
+    probabilities = probabilities and bool(output.any())
     if probabilities == from_logits:
         raise ValueError(
             "--model: expected "

@@ -66,6 +66,7 @@ class Outbox:
 
     Attributes:
         state: What the receiver remembers; saved together with the position.
+        delivered: Number of events that got through since the outbox was opened.
     """
 
     def __init__(self, folder: Path, *, store: str = "default") -> None:
@@ -75,6 +76,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._keys: set[str] = set()
         self._size = self._offset = self._pending = self._time_ms = 0
+        self.delivered = 0
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
         self._fd = os.open(folder / JOURNAL, flags, 0o644)
         try:
@@ -114,11 +116,12 @@ class Outbox:
                 self._write(line)
                 if sync:
                     os.fsync(self._fd)
-            except OSError:
+                self._size += len(line)
+            except BaseException:
                 # A full disk may have taken half a line; the next one must not be glued to it.
+                # Ctrl-C may come while the disk is waited for; the event then was never written.
                 os.ftruncate(self._fd, self._size)
                 raise
-            self._size += len(line)
             self._time_ms = now
             self._keys.add(key)
             self._pending += 1
@@ -126,12 +129,7 @@ class Outbox:
 
     def events(self) -> Iterator[Event]:
         """Read the journal from its beginning."""
-        with open(self._folder / JOURNAL, "rb") as file:
-            end = 0
-            for line in file:
-                end += len(line)
-                if (event := _parse(line, end)) is not None:
-                    yield event
+        return read(self._folder)
 
     def next(self) -> Event | None:
         """Return the first event that is not delivered yet, or None."""
@@ -146,6 +144,10 @@ class Outbox:
 
     def advance(self, event: Event) -> None:
         """Record durably that `event`, the first one pending, and `state` are through."""
+        self.delivered += 1
+        self._pass(event)
+
+    def _pass(self, event: Event) -> None:
         with self._lock:
             self._offset = event.end
             self._pending -= 1
@@ -158,7 +160,7 @@ class Outbox:
             with open(self._folder / SKIPPED, "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         finally:
-            self.advance(event)
+            self._pass(event)
 
     def close(self) -> None:
         """Let another process write; calling it again does nothing."""
@@ -226,6 +228,16 @@ class Outbox:
             rest = rest[os.write(self._fd, rest) :]
 
 
+def read(folder: Path) -> Iterator[Event]:
+    """Read the journal in `folder` from its beginning, without opening it for writing."""
+    with open(folder / JOURNAL, "rb") as file:
+        end = 0
+        for line in file:
+            end += len(line)
+            if (event := _parse(line, end)) is not None:
+                yield event
+
+
 def _parse(line: bytes, end: int) -> Event | None:
     try:
         record = json.loads(line)
@@ -279,11 +291,19 @@ class Courier:
         with self._news:
             self._news.notify()
 
-    def close(self, timeout_s: float) -> int:
-        """Deliver what is left, for at most `timeout_s`; return how many events are not through."""
+    def close(self, timeout_s: float, *, stuck_s: float = 10.0) -> int:
+        """Deliver what is left, for at most `timeout_s`; return how many events are not through.
+
+        Where nothing gets through and there is a reason, `stuck_s` are enough.
+        """
         self._closing.set()
         self.wake()
-        self._thread.join(timeout_s)
+        end = time.monotonic() + timeout_s
+        hope, left = time.monotonic() + stuck_s, self._outbox.pending
+        while self._thread.is_alive() and (now := time.monotonic()) < min(end, hope):
+            self._thread.join(min(0.1, end - now))
+            if self._trouble is None or self._outbox.pending < left:
+                hope, left = time.monotonic() + stuck_s, self._outbox.pending
         self._stopped.set()
         # The thread closes the outbox itself: an event that is on its way belongs to nobody else.
         self._thread.join(0.5)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 
-import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import MofNCompleteColumn as Counted
 
-from kerasloss_search.study import Proposal, Record
+from kerasloss_search.records import Proposal, Record
 
 __all__ = ["TerminalProgress"]
 
@@ -17,13 +17,15 @@ __all__ = ["TerminalProgress"]
 class TerminalProgress:
     """A bar with the best so far and the time left, a line a trial."""
 
-    def __init__(self, console: Console, trials: int, done: int) -> None:
-        self._console = console
-        self._left = trials - done
+    def __init__(
+        self, console: Console, trials: int | None, done: int, time_s: float | None = None
+    ) -> None:
+        self._left = math.inf if trials is None else trials - done
+        self._time_s = math.inf if time_s is None else time_s
         self._started = time.monotonic()
         self._ended = 0
         self._progress = Progress(
-            TextColumn("trials"),
+            TextColumn("{task.description}"),
             BarColumn(),
             Counted(),
             TextColumn("{task.fields[best]}"),
@@ -31,8 +33,9 @@ class TerminalProgress:
             TextColumn("{task.fields[left]}"),
             console=console,
         )
+        self._final_bar: TaskID | None = None
         self._bar = self._progress.add_task(
-            "", total=trials, completed=done, best="", left="starting the workers"
+            "trials", total=trials, completed=done, best="", left="starting the workers"
         )
 
     def __enter__(self) -> TerminalProgress:
@@ -48,15 +51,16 @@ class TerminalProgress:
 
     def ended(self, record: Record, best: Record | None) -> None:
         self._ended += 1
-        pace = (time.monotonic() - self._started) / self._ended
-        left = pace * max(0, self._left - self._ended)
+        spent = time.monotonic() - self._started
+        by_trials = spent / self._ended * max(0, self._left - self._ended)
+        left = min(by_trials, max(0.0, self._time_s - spent))
         self._progress.update(
             self._bar,
             advance=1,
             best="" if best is None else f"best {best.score:.4f}",
             left=f"about {_duration(left)} left",
         )
-        score = f"{record.score:.4f}" if np.isfinite(record.score) else "-"
+        score = f"{record.score:.4f}" if math.isfinite(record.score) else "-"
         kind = "plain" if record.baseline and record.outcome == "complete" else record.outcome
         self._progress.console.print(
             f"{record.number:4d}  {score}  {kind:<9}  {record.baseline or record.recipe.label}"
@@ -71,6 +75,20 @@ class TerminalProgress:
         self._progress.console.print(
             f"{number:4d}  worker lost ({reason}); the trial is repeated", highlight=False
         )
+
+    def finals(self, done: int, total: int) -> None:
+        if self._final_bar is None:
+            # The search may have ended by time, short of its number of trials.
+            self._progress.update(self._bar, total=self._progress.tasks[0].completed, left="")
+            self._final_bar = self._progress.add_task(
+                "final trainings", total=total, completed=done, best="", left=""
+            )
+            self._final_started, self._final_done = time.monotonic(), done
+            return
+        fresh = max(1, done - self._final_done)
+        pace = (time.monotonic() - self._final_started) / fresh
+        left = f"about {_duration(pace * (total - done))} left" if done < total else ""
+        self._progress.update(self._final_bar, completed=done, left=left)
 
 
 def _duration(seconds: float) -> str:

@@ -2,54 +2,31 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from kerasloss_search import data, report
-from kerasloss_search.data import DataOptions, Dataset
-from kerasloss_search.driver import Driver, Judged, SearchError
+from kerasloss_search import checks, data
+from kerasloss_search.conclusion import conclude, tell, write_results_so_far
+from kerasloss_search.data import Dataset
+from kerasloss_search.driver import Driver, SearchError, settle
 from kerasloss_search.executor import LocalPool, gpu_count
 from kerasloss_search.jobs import Settings
+from kerasloss_search.lock import locked
 from kerasloss_search.progress import TerminalProgress
-from kerasloss_search.space import Range, Space
+from kerasloss_search.settings.options import Options
+from kerasloss_search.space import Space
+from kerasloss_search.stopping import sigterm_is_ctrl_c
 from kerasloss_search.study import Study
-from kerasloss_search.tracking import Tracker, checked_uri
+from kerasloss_search.tracking import Status, Tracker
+from kerasloss_search.trouble import one_line
 
 __all__ = ["Options", "choose_backend", "run"]
-
-_SAMPLES = 4
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user asked for."""
-
-    data: DataOptions
-    output: Path
-    trials: int = 30
-    epochs: int = 20
-    batch_size: int = 8
-    workers: int = 1
-    seed: int = 0
-    backend: str | None = None
-    model: str = "unet"
-    width: int = 16
-    depth: int = 3
-    from_logits: bool = False
-    crop: int | None = None
-    augment: bool = True
-    terms: tuple[str, ...] = ()
-    tracking_uri: str | None = None
-    command: str = "kerasloss-search run"
-    model_options: dict[str, int] = field(default_factory=dict)
 
 
 def choose_backend(wanted: str | None) -> str:
@@ -90,58 +67,24 @@ def run(options: Options, console: Console) -> int:
         DataError: for problems in the data.
     """
     backend = choose_backend(options.backend)
-    _check(options)
+    checks.check(options, backend)
     with console.status("Reading the images") as status:
         dataset = data.load(
             options.data,
             progress=lambda done, total: status.update(f"Reading image {done} of {total}"),
         )
+    checks.check_data(options, dataset)
     console.print(dataset.summary(), highlight=False)
     space = _space(options, dataset)
     options.output.mkdir(parents=True, exist_ok=True)
-    with _lock(options.output):
+    with locked(options.output), sigterm_is_ctrl_c():
         return _run_locked(options, dataset, space, backend, console)
-
-
-def _check(options: Options) -> None:
-    """Finds what can be found before anything is read or written."""
-    plain = len(Space(terms=options.terms or Space().terms).baselines())
-    if options.trials <= plain:
-        raise SearchError(
-            f"--trials: expected at least {plain + 1}, because the first {plain} are the plain "
-            f"losses. Received: {options.trials}."
-        )
-    size = options.data.size
-    if options.crop is not None and options.crop >= size:
-        raise SearchError(f"--crop: expected less than --size, {size}. Received: {options.crop}.")
-    if options.model == "unet":
-        for name, side in (("--size", size), ("--crop", options.crop)):
-            if side is not None and side % 2**options.depth:
-                raise SearchError(
-                    f"{name}: expected a number divisible by {2**options.depth}, since the U-Net "
-                    f"halves the resolution {options.depth} times. Received: {side}."
-                )
-    else:
-        module, _, function = options.model.partition(":")
-        if not module or not function:
-            raise SearchError(
-                "--model: expected `unet` or `package.module:function`. Received: "
-                f"{options.model!r}."
-            )
-        if importlib.util.find_spec(module.partition(".")[0]) is None:
-            raise SearchError(
-                f"--model: there is no module {module!r} where Python looks, nor in the folder "
-                "that the command is run in."
-            )
-    if options.tracking_uri is not None:
-        checked_uri(options.tracking_uri)
 
 
 def _space(options: Options, dataset: Dataset) -> Space:
     batch = min(options.batch_size, len(dataset.train))
     steps = options.epochs * max(1, len(dataset.train) // batch)
-    terms = options.terms or Space().terms
-    return Space(terms=terms, steps=steps, learning_rate=Range(3e-4, 1e-2, log=True))
+    return replace(options.space, steps=steps)
 
 
 def _run_locked(
@@ -153,164 +96,143 @@ def _run_locked(
         "epochs": options.epochs,
         "batch size": options.batch_size,
         "model": options.model,
-        "width": options.width,
-        "depth": options.depth,
+        "model options": dict(options.model_options),
         "crop": options.crop,
         "augmentation": options.augment,
+        "folds": options.folds,
         "seed": options.seed,
         "backend": backend,
+        "classes": dataset.classes,
     }
-    study = Study(folder, space, identity=identity, epochs=options.epochs, seed=options.seed)
+    with console.status("Opening the study"):
+        study = Study(
+            folder,
+            space,
+            identity=identity,
+            epochs=options.epochs,
+            seed=options.seed,
+            scores=options.scores,
+            pruning=options.pruning,
+        )
     dataset.save(folder / "data.npz")
-    devices = gpu_count()
-    console.print(
-        f"Keras on {backend}, {options.workers} worker{'s' if options.workers > 1 else ''}, "
-        + (f"{devices} GPU{'s' if devices > 1 else ''}" if devices else "no GPU"),
-        highlight=False,
-    )
     tracker = Tracker(folder, uri=options.tracking_uri, experiment=f"kerasloss {folder.name}")
-    for number in tracker.open_trials():
-        tracker.end_trial(number, "KILLED", {}, {"state": "interrupted"})
-    tracker.start_study(
-        {
+    status: Status = "FAILED"
+    try:
+        facts = {
             "images": len(dataset.images),
             "foreground": f"{dataset.foreground:.4f}",
-            "classes": dataset.classes,
             "size": options.data.size,
             **{name.replace(" ", "_"): value for name, value in identity.items()},
-        },
-        {"command": options.command},
-    )
-    if study.records or study.interrupted:
-        console.print(
-            f"Going on: {len(study.records)} trials are done"
-            + (f", {len(study.interrupted)} interrupted and repeated" if study.interrupted else ""),
-            highlight=False,
-        )
-    pool = LocalPool(
-        _settings(options, space),
-        workers=options.workers,
-        backend=backend,
-        log=folder / "workers.log",
-    )
-    shown = TerminalProgress(console, options.trials, len(study.records))
-    driver = Driver(study, pool, tracker, folder, shown)
-    status = "FAILED"
-    try:
-        with shown:
-            driver.search(options.trials)
-        _conclude(driver, study, dataset, options, tracker, console)
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        lost = driver.abandon()
-        console.print(
-            f"Stopped. {len(study.records)} finished trials are kept"
-            + (f"; {len(lost)} under way will be repeated" if lost else "")
-            + ". The same command goes on.",
-            highlight=False,
-        )
+        }
+        settle(study, tracker)
+        tracker.start_study(facts, {"command": options.command})
+        status = _conduct(options, dataset, study, space, backend, tracker, console)
     finally:
-        pool.close()
-        best = study.best
-        metrics = {} if best is None else {"best_score": best.score}
-        tracker.end_study(status, metrics, {})  # type: ignore[arg-type]
-        left = tracker.close(timeout_s=60.0 if status == "FINISHED" else 5.0)
-        if left:
-            console.print(
-                f"MLflow has not taken {left} events yet ({tracker.error or 'slow'}); they are "
-                "kept, and the next run delivers them.",
-                highlight=False,
-            )
+        _part(tracker, status, study, folder, console)
     return 0 if status == "FINISHED" else 130
 
 
+def _conduct(
+    options: Options,
+    dataset: Dataset,
+    study: Study,
+    space: Space,
+    backend: str,
+    tracker: Tracker,
+    console: Console,
+) -> Status:
+    folder = options.output
+    devices = gpu_count()
+    workers = options.workers or max(1, devices * options.trials_per_gpu)
+    console.print(
+        f"Keras on {backend}, {workers} worker{'s' if workers > 1 else ''}, "
+        + (f"{devices} GPU{'s' if devices > 1 else ''}" if devices else "no GPU"),
+        highlight=False,
+    )
+    if study.ended or study.interrupted:
+        console.print(
+            f"Going on: {study.ended} trials are done"
+            + (f", {len(study.interrupted)} interrupted and repeated" if study.interrupted else ""),
+            highlight=False,
+        )
+    settings = _settings(options, space)
+    pool = LocalPool(settings, workers=workers, backend=backend, log=folder / "workers.log")
+    shown = TerminalProgress(console, options.trials, study.ended, _left_s(options, study))
+    driver = Driver(study, pool, tracker, folder, shown)
+    concluded = False
+    try:
+        with shown:
+            driver.search(options.trials, options.time_s)
+            conclusion = conclude(driver, study, dataset, settings, options, backend)
+        concluded = True
+        tell(conclusion, dataset, study, folder, tracker, console)
+        return "FINISHED"
+    except KeyboardInterrupt:
+        lost = driver.abandon()
+        console.print(
+            f"Stopped. {_counted(study.ended)} kept"
+            + (f"; {len(lost)} unfinished will be repeated" if lost else "")
+            + ". The same command goes on.",
+            highlight=False,
+        )
+        return "KILLED"
+    except BaseException:
+        driver.abandon()
+        raise
+    finally:
+        pool.close()
+        if study.ended and not concluded:
+            _keep_results(study, folder, console)
+
+
+def _keep_results(study: Study, folder: Path, console: Console) -> None:
+    """Writes what a search that is stopped knows so far, where it has not concluded before."""
+    try:
+        write_results_so_far(study, folder)
+    except OSError:
+        pass  # What stopped the search, such as a full disk, is told already.
+    except Exception as problem:
+        # Nothing may hide why the search was stopped, nor keep MLflow from being told.
+        console.print(f"results.json could not be written: {one_line(problem)}", highlight=False)
+
+
+def _part(tracker: Tracker, status: Status, study: Study, folder: Path, console: Console) -> None:
+    """Closes the record, and says what MLflow has not taken."""
+    best = study.best
+    tracker.end_study(status, {} if best is None else {"best_score": best.score}, {})
+    left = tracker.close(timeout_s=60.0 if status == "FINISHED" else 5.0)
+    if left:
+        console.print(
+            f"MLflow has not taken {left} events yet ({tracker.error or 'slow'}); they are "
+            f"kept. Deliver them with `kerasloss-search sync --output {shlex.quote(str(folder))}`, "
+            "or go on.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if tracker.lost:
+        console.print(f"MLflow will not show everything: {tracker.lost}", highlight=False)
+
+
+def _left_s(options: Options, study: Study) -> float | None:
+    return None if options.time_s is None else options.time_s - study.spent_s
+
+
+def _counted(trials: int) -> str:
+    return f"{trials} finished trial is" if trials == 1 else f"{trials} finished trials are"
+
+
 def _settings(options: Options, space: Space) -> Settings:
-    own = {"width": options.width, "depth": options.depth} if options.model == "unet" else {}
     return Settings(
         data=options.output / "data.npz",
         space=space,
+        scores=options.scores,
         epochs=options.epochs,
         batch_size=options.batch_size,
         seed=options.seed,
+        folds=options.folds,
         model=options.model,
-        model_options={**own, **options.model_options},
+        model_options=dict(options.model_options),
         from_logits=options.from_logits,
         augment=options.augment,
         crop=options.crop,
     )
-
-
-def _conclude(
-    driver: Driver,
-    study: Study,
-    dataset: Dataset,
-    options: Options,
-    tracker: Tracker,
-    console: Console,
-) -> None:
-    best = study.best
-    if best is None:
-        raise SearchError(
-            "no trial ended with a score. The reasons are in "
-            f"{options.output / 'workers.log'} and in the MLflow runs."
-        )
-    plain = [record for record in study.records if record.baseline and record.outcome == "complete"]
-    searched = study.best_searched
-    chosen = plain + ([] if searched is None else [searched])
-    with console.status("Judging on the test images"):
-        judged = driver.judge(chosen, _SAMPLES)
-        driver.call("export", driver.weights_file(best.number), best.recipe, options.output)
-        sentence = report.verdict(judged)
-        folder = options.output
-        report.write_results(folder / "results.json", judged, study.records, best, sentence)
-        report.draw_curves(folder / "curves.png", study.records, best)
-        _overlays(judged, dataset, folder, tracker)
-    for name in ("best_loss.json", "best_model.keras", "results.json", "curves.png"):
-        tracker.log_artifact(None, folder / name)
-    console.print()
-    console.print(report.closing_table(judged, best))
-    console.print(sentence, highlight=False)
-    console.print(
-        f"\nIn {folder}: best_loss.json, best_model.keras, curves.png, overlays.png, results.json\n"
-        f'Use the loss:  model.compile(loss=kerasloss.load("{folder / "best_loss.json"}"))\n'
-        f"See every run: kerasloss-search ui --output {folder}",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
-    )
-
-
-def _overlays(judged: list[Judged], dataset: Dataset, folder: Path, tracker: Tracker) -> None:
-    """One picture of the best plain and the best other loss, and one for the run of each."""
-    test = dataset.test[:_SAMPLES]
-    images, truths = dataset.images[test], dataset.masks[test]
-    names = [dataset.names[index] for index in test]
-    ranked = sorted(judged, key=lambda one: -one.record.score)
-    plain = next((entry for entry in ranked if entry.record.baseline is not None), None)
-    ours = next((entry for entry in ranked if entry.record.baseline is None), None)
-    pair = [entry for entry in (plain, ours) if entry is not None]
-    predictions = {
-        entry.record.baseline or f"searched: {entry.record.recipe.label}": entry.samples
-        for entry in pair
-    }
-    report.draw_overlays(folder / "overlays.png", images, truths, predictions, names)
-    tracker.log_artifact(None, folder / "overlays.png")
-    for entry in judged:
-        name = entry.record.baseline or entry.record.recipe.label
-        path = folder / "trials" / f"overlay_{entry.record.number:04d}.png"
-        report.draw_overlays(path, images, truths, {name: entry.samples}, names)
-        tracker.log_artifact(entry.record.number, path)
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Keeps a second search out of the folder; the lock goes with the process, however it ends."""
-    with open(folder / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as problem:
-            raise SearchError(
-                f"--output: another search is running in {folder}. Wait for it, or give another."
-            ) from problem
-        yield

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Indices", "group_names", "split_groups"]
+__all__ = ["Indices", "fold_groups", "group_names", "split_groups"]
 
 Indices = npt.NDArray[np.int64]
 
@@ -123,6 +123,35 @@ def split_groups(
     of_image = chosen[member]
     train, held, final = (np.flatnonzero(of_image == one).astype(np.int64) for one in range(3))
     return train, held, final
+
+
+def fold_groups(groups: Sequence[str], folds: int, *, seed: int) -> list[Indices]:
+    """Divide images into folds of about equal size so that no group is in two of them.
+
+    Args:
+        groups: Group of every image; at least `folds` different ones.
+        folds: Number of folds.
+        seed: Seed of the order in which groups of one size are dealt out.
+
+    Returns:
+        Indices of the images of every fold, in ascending order.
+    """
+    kinds, member = np.unique(np.asarray(groups), return_inverse=True)
+    if len(kinds) < folds:
+        raise ValueError(
+            f"--folds: expected at most {len(kinds)}, the number of groups that are not for the "
+            f"test. Received: {folds}."
+        )
+    sizes = np.bincount(member)
+    order = np.random.default_rng(seed).permutation(len(kinds))
+    filled = np.zeros(folds, dtype=np.int64)
+    fold_of = np.zeros(len(kinds), dtype=np.int64)
+    # The largest first, each to the fold that is emptiest.
+    for kind in sorted(order, key=lambda one: -sizes[one]):
+        fold_of[kind] = np.argmin(filled)
+        filled[fold_of[kind]] += sizes[kind]
+    of_image = fold_of[member]
+    return [np.flatnonzero(of_image == fold).astype(np.int64) for fold in range(folds)]
 
 
 def _nearest(filled: npt.NDArray[np.int64], wanted: float) -> int:

@@ -1,13 +1,12 @@
-"""Which trials run: the Optuna study, its resumption and its pruning. The only user of Optuna."""
+"""Which trials run: the Optuna study, its resumption and its pruning."""
 
 from __future__ import annotations
 
 import logging
 import math
-import statistics
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,55 +14,24 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from kerasloss_search.space import Choice, Range, Recipe, Space
+from kerasloss_search.catalogue import Choice, Range
+from kerasloss_search.importance import importance
+from kerasloss_search.pruning import FamilyMedian
+from kerasloss_search.records import Proposal, Record
+from kerasloss_search.scores import SCORES
+from kerasloss_search.space import Space
 
-__all__ = ["Proposal", "Record", "Study", "StudyError"]
+__all__ = ["Study", "StudyError"]
 
-# Trials of the same family that must have finished before one may be pruned against them.
-_FEWEST_PEERS = 4
 # How often a trial is tried again whose worker died.
 _RETRIES = 2
+# How long a write waits for another program that has locked the database. Optuna tries some of
+# its writes five times.
+_LOCK_WAIT_S = 10
 
 
 class StudyError(ValueError):
     """A stored study that does not fit what is asked for now."""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A trial to run."""
-
-    number: int
-    params: Mapping[str, Any]
-    recipe: Recipe
-    baseline: str | None
-    retry_of: int | None
-
-
-@dataclass(frozen=True)
-class Record:
-    """A trial that has ended.
-
-    Attributes:
-        number: of the trial.
-        recipe: its loss.
-        baseline: name of the plain loss that it is, or None.
-        outcome: `"complete"`, `"pruned"`, `"collapsed"` (predicts no foreground), `"diverged"`
-            (NaN) or `"failed"`.
-        score: best score of an epoch; NaN where there is none.
-        seconds: how long it took.
-        curve: score of every epoch.
-        note: the reason where it failed.
-    """
-
-    number: int
-    recipe: Recipe
-    baseline: str | None
-    outcome: str
-    score: float
-    seconds: float
-    curve: list[float] = field(default_factory=list)
-    note: str = ""
 
 
 class Study:
@@ -75,15 +43,29 @@ class Study:
         identity: what must be equal for two trials to be comparable, name -> value.
         epochs: epochs of a whole trial.
         seed: of the sampler.
+        scores: names of what trials are judged by; with several, trials are sought that no other
+            one surpasses in all of them.
+        pruning: whether trials that fall behind their family are stopped.
 
     Raises:
         StudyError: if the folder holds a study of another kind; the message names the difference.
     """
 
     def __init__(
-        self, folder: Path, space: Space, *, identity: Mapping[str, Any], epochs: int, seed: int
+        self,
+        folder: Path,
+        space: Space,
+        *,
+        identity: Mapping[str, Any],
+        epochs: int,
+        seed: int,
+        scores: Sequence[str] = ("dice",),
+        pruning: bool = True,
     ) -> None:
         self.space = space
+        self.scores = [SCORES[name] for name in scores]
+        self._sign = self.scores[0].sign
+        self._pruning = pruning
         self._epochs = epochs
         self._distributions = {
             name: _distribution(limits) for name, limits in space.dimensions.items()
@@ -92,30 +74,41 @@ class Study:
         storage = optuna.storages.RDBStorage(
             f"sqlite:///{(folder / 'study.db').resolve().as_posix()}",
             engine_kwargs={
-                "connect_args": {"timeout": 60},
+                "connect_args": {"timeout": _LOCK_WAIT_S},
                 "pool_events": [(_tune_sqlite, "connect")],
             },
         )
         self._study = optuna.create_study(
-            storage=storage, study_name="kerasloss", direction="maximize", load_if_exists=True
+            storage=storage,
+            study_name="kerasloss",
+            directions=[
+                "maximize" if score.higher_is_better else "minimize" for score in self.scores
+            ],
+            load_if_exists=True,
         )
-        self._compare({**identity, "space": space.fingerprint})
+        self._compare({**identity, "scores": list(scores), "space": space.fingerprint})
+        self._spent_s = float(self._study.user_attrs.get("spent_s", 0.0))
         self._finish_torn()
         trials = self._study.get_trials(deepcopy=False)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.set_metric_names([score.name for score in self.scores])
             # A resumed sampler must not repeat the draws of its first session.
             self._study.sampler = optuna.samplers.TPESampler(seed=seed + len(trials))
         self._running: dict[int, tuple[optuna.Trial, Proposal]] = {}
         self._curves: dict[int, list[float]] = {}
-        self._records = {
-            trial.number: self._record(trial)
-            for trial in trials
-            if trial.state.is_finished() and "outcome" in trial.user_attrs
-        }
+        self._finished = FamilyMedian()
+        self._records: dict[int, Record] = {}
+        for trial in trials:
+            if trial.state.is_finished() and "ending" in trial.user_attrs:
+                self._remember(self._record(trial))
         self.interrupted = self._requeue(trials)
-        if not trials:
-            for name, params in space.baselines().items():
+        # One by one: a session that was killed right here has queued only some of them.
+        # What failed for a reason that may be mended since has another try, but not for ever.
+        tried = Counter(trial.user_attrs.get("baseline") for trial in trials)
+        failed = Counter(r.baseline for r in self._records.values() if r.outcome == "failed")
+        for name, params in space.baselines().items():
+            if tried[name] == failed[name] <= _RETRIES:
                 self._study.enqueue_trial(params, user_attrs={"baseline": name})
 
     @property
@@ -124,20 +117,54 @@ class Study:
         return [self._records[number] for number in sorted(self._records)]
 
     @property
-    def best(self) -> Record | None:
-        """The record with the highest score; the earlier one of two equals."""
-        complete = [record for record in self.records if record.outcome == "complete"]
-        return max(complete, key=lambda record: record.score, default=None)
+    def ended(self) -> int:
+        """Number of trials that have ended by themselves."""
+        return len(self._records)
 
     @property
-    def best_searched(self) -> Record | None:
-        """The same among the trials that are no plain loss."""
+    def best(self) -> Record | None:
+        """The record with the best first score; the earlier one of two equals."""
+        complete = [record for record in self.records if record.outcome == "complete"]
+        return max(complete, key=self.merit, default=None)
+
+    @property
+    def pareto(self) -> list[int]:
+        """Numbers of the trials that no other one surpasses in all scores."""
+        return sorted(trial.number for trial in self._study.best_trials)
+
+    @property
+    def spent_s(self) -> float:
+        """How long the search has taken, all sessions together; kept by `spend`."""
+        return self._spent_s
+
+    def spend(self, seconds: float) -> None:
+        """Adds to `spent_s`."""
+        self._spent_s += seconds
+        self._study.set_user_attr("spent_s", self._spent_s)
+
+    def importance(self) -> dict[str, float]:
+        """Parameter -> how much of the difference between trials it explains by itself."""
+        trials = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        used = [self.space.used(trial.params) for trial in trials]
+        return importance([t.params for t in trials], [t.values[0] for t in trials], used)
+
+    def merit(self, record: Record) -> float:
+        """The first score, turned so that more is better."""
+        return self._sign * record.score
+
+    def candidates(self, count: int) -> list[Record]:
+        """The searched losses that are worth training anew: the best ones, by the first score.
+
+        With several scores those that no other surpasses in all of them come first.
+        """
+        front = self.pareto if len(self.scores) > 1 else []
         searched = [
             record
             for record in self.records
             if record.outcome == "complete" and record.baseline is None
         ]
-        return max(searched, key=lambda record: record.score, default=None)
+        searched.sort(key=lambda record: (record.number not in front, -self.merit(record)))
+        return searched[:count]
 
     @property
     def running(self) -> dict[int, Proposal]:
@@ -146,7 +173,10 @@ class Study:
 
     def ask(self) -> Proposal:
         """Returns the next trial: what was queued first, then what the sampler proposes."""
-        trial = self._study.ask(self._distributions)
+        with warnings.catch_warnings():
+            # A plain loss stays what it is where the search was told to look elsewhere.
+            warnings.filterwarnings("ignore", "Fixed parameter", UserWarning)
+            trial = self._study.ask(self._distributions)
         attributes = trial.user_attrs
         proposal = Proposal(
             trial.number,
@@ -167,7 +197,9 @@ class Study:
         would throw away those that start slowly and end high. Baselines always run to their end.
         """
         trial, proposal = self._running[number]
-        trial.report(score, epoch)
+        if len(self.scores) == 1:
+            # For the plots of other tools; Optuna takes none for several scores.
+            trial.report(score, epoch)
         curve = self._curves[number]
         curve.append(score)
         if proposal.baseline is not None or 3 * (epoch + 1) < self._epochs:
@@ -177,48 +209,64 @@ class Study:
         # Many losses begin by predicting background everywhere and leave it again.
         if foreground == 0 and 2 * (epoch + 1) >= self._epochs:
             return "collapsed"
-        peers = [
-            max(record.curve[: epoch + 1])
-            for record in self._records.values()
-            if record.outcome == "complete"
-            and len(record.curve) > epoch
-            and record.recipe.family == proposal.recipe.family
-        ]
-        if len(peers) >= _FEWEST_PEERS and max(curve) < statistics.median(peers):
+        if not self._pruning:
+            return None
+        turned = [self._sign * value for value in curve]
+        if self._finished.behind(proposal.recipe.family, turned):
             return "pruned"
         return None
 
     def tell(
-        self, number: int, outcome: str, score: float, seconds: float, note: str = ""
+        self,
+        number: int,
+        outcome: str,
+        values: Mapping[str, float],
+        seconds: float,
+        note: str = "",
     ) -> Record:
-        """Records the end of a trial."""
+        """Records the end of a trial; `values` are all scores, or empty where there is none."""
         trial, _ = self._running.pop(number)
-        score = score if math.isfinite(score) else 0.0
-        # The outcome last: with it the trial counts as ended, even if we are killed right here.
-        for name, value in (
-            ("score", score),
-            ("seconds", seconds),
-            ("note", note),
-            ("outcome", outcome),
-        ):
-            trial.set_user_attr(name, value)
-        self._close(number, outcome, score)
-        self._records[number] = self._record(self._study.get_trials(deepcopy=False)[number])
+        if outcome == "complete" and not all(map(math.isfinite, values.values())):
+            outcome, note = "failed", f"a score is not finite: {dict(values)}"
+        ending = {
+            "values": {name: value for name, value in values.items() if math.isfinite(value)},
+            "seconds": seconds if math.isfinite(seconds) else None,
+            "curve": self._curves.pop(number),
+            "note": note,
+            "outcome": outcome,
+        }
+        # In one write: with it the trial counts as ended, even if we are killed right here.
+        trial.set_user_attr("ending", ending)
+        self._close(number, ending)
+        self._remember(self._record(self._study.get_trials(deepcopy=False)[number]))
         return self._records[number]
+
+    def _remember(self, record: Record) -> None:
+        self._records[record.number] = record
+        if record.outcome == "complete":
+            turned = [self._sign * value for value in record.curve]
+            self._finished.add(record.recipe.family, turned)
 
     def interrupt(self, number: int, note: str) -> Record | None:
         """Ends a trial whose worker is gone, and queues it again; the third time it has failed."""
         trial, _ = self._running[number]
         if trial.user_attrs.get("retries", 0) >= _RETRIES:
-            return self.tell(number, "failed", math.nan, math.nan, note)
+            return self.tell(number, "failed", {}, math.nan, note)
         self._running.pop(number)
         trial.set_user_attr("note", note)
-        self._requeue([self._study.get_trials(deepcopy=False)[number]])
+        self._requeue([self._study.get_trials(deepcopy=False)[number]], lost=True)
         return None
 
-    def _close(self, number: int, outcome: str, score: float) -> None:
+    def withdraw(self, number: int) -> None:
+        """Puts a trial that nobody has begun back into the queue."""
+        self._running.pop(number)
+        del self._curves[number]
+        self._requeue([self._study.get_trials(deepcopy=False)[number]])
+
+    def _close(self, number: int, ending: Mapping[str, Any]) -> None:
+        outcome = ending["outcome"]
         if outcome == "complete":
-            self._study.tell(number, score)
+            self._study.tell(number, [ending["values"][score.name] for score in self.scores])
         elif outcome in ("pruned", "collapsed"):
             self._study.tell(number, state=TrialState.PRUNED)
         else:
@@ -227,22 +275,25 @@ class Study:
     def _finish_torn(self) -> None:
         """Completes what a killed process had begun to record."""
         for trial in self._study.get_trials(deepcopy=False):
-            if trial.state == TrialState.RUNNING and "outcome" in trial.user_attrs:
-                self._close(trial.number, trial.user_attrs["outcome"], trial.user_attrs["score"])
+            if trial.state == TrialState.RUNNING and "ending" in trial.user_attrs:
+                self._close(trial.number, trial.user_attrs["ending"])
 
-    def _requeue(self, trials: list[FrozenTrial]) -> list[int]:
-        """Queues the trials again that were left running; returns their numbers."""
+    def _requeue(self, trials: list[FrozenTrial], *, lost: bool = False) -> list[int]:
+        """Queues the trials again that were left running; returns their numbers.
+
+        `lost` says that a worker was lost with them, which counts against them.
+        """
         queued = {t.user_attrs.get("retry_of") for t in self._study.get_trials(deepcopy=False)}
-        lost = []
+        found = []
         for trial in trials:
-            if trial.state.is_finished() and "outcome" in trial.user_attrs:
+            if trial.state.is_finished() and "ending" in trial.user_attrs:
                 continue
             # Failed without an outcome: we were killed right here, before it was queued.
             if trial.state not in (TrialState.RUNNING, TrialState.FAIL) or trial.number in queued:
                 continue
             attributes = {
                 "retry_of": trial.number,
-                "retries": trial.user_attrs.get("retries", 0) + 1,
+                "retries": trial.user_attrs.get("retries", 0) + lost,
             }
             if "baseline" in trial.user_attrs:
                 attributes["baseline"] = trial.user_attrs["baseline"]
@@ -251,8 +302,8 @@ class Study:
             # A trial that was queued itself has its parameters there from the start.
             params = trial.system_attrs.get("fixed_params") or trial.params
             self._study.enqueue_trial(params, user_attrs=attributes)
-            lost.append(trial.number)
-        return lost
+            found.append(trial.number)
+        return found
 
     def _compare(self, identity: Mapping[str, Any]) -> None:
         stored = self._study.user_attrs.get("identity")
@@ -271,16 +322,19 @@ class Study:
             )
 
     def _record(self, trial: FrozenTrial) -> Record:
-        curve = [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)]
+        ending = trial.user_attrs["ending"]
+        seconds = ending["seconds"]
         return Record(
             trial.number,
             self.space.decode(trial.params),
             trial.user_attrs.get("baseline"),
-            trial.user_attrs["outcome"],
-            float(trial.user_attrs["score"]),
-            trial.user_attrs.get("seconds", math.nan),
-            curve,
-            trial.user_attrs.get("note", ""),
+            ending["outcome"],
+            ending["values"].get(self.scores[0].name, math.nan),
+            math.nan if seconds is None else seconds,
+            ending["values"],
+            ending["curve"],
+            ending["note"],
+            dict(trial.params),
         )
 
 

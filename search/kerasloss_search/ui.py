@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from kerasloss_search.tracking import artifact_uri, checked_uri, store_uri
+from kerasloss_search.outbox import JOURNAL
+from kerasloss_search.stopping import sigterm_is_ctrl_c
+from kerasloss_search.tracking import artifact_uri, checked_uri, last_store, store_uri
 
 _HOST = "127.0.0.1"
 _PATIENCE_S = 3.0
@@ -29,7 +29,7 @@ def serve(folder: Path, *, port: int = 5000, uri: str | None = None) -> int:
     Args:
         folder: The search's folder.
         port: Port on 127.0.0.1.
-        uri: Database that the search wrote to; None for `mlflow.db` in `folder`.
+        uri: Database that the search wrote to; None for the one that it used last.
 
     Returns:
         The server's exit status; 0 after Ctrl-C.
@@ -37,6 +37,8 @@ def serve(folder: Path, *, port: int = 5000, uri: str | None = None) -> int:
     Raises:
         ValueError: There are no runs in `folder`, the port is taken, or `uri` is no database.
     """
+    if uri is None and (folder / JOURNAL).is_file():
+        uri = last_store(folder)
     store = _store(folder, uri)
     _check_port(port)
     artifacts = artifact_uri(folder)
@@ -48,12 +50,13 @@ def serve(folder: Path, *, port: int = 5000, uri: str | None = None) -> int:
         "MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true"),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # would start helpers for language models
     }
-    with tempfile.TemporaryFile() as log, _interrupted_by_sigterm():
+    with tempfile.TemporaryFile() as log, sigterm_is_ctrl_c():
         print("Starting the MLflow server ... ", end="", flush=True)
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
             if _wait_until_ready(server, port):
-                print(f"open http://{_HOST}:{port} (Ctrl-C ends it)", flush=True)
+                page = f"http://{_HOST}:{port}{_runs_page(folder) if uri is None else ''}"
+                print(f"open {page} (Ctrl-C ends it)", flush=True)
             status = server.wait()
         except KeyboardInterrupt:
             _stop(server)
@@ -68,7 +71,7 @@ def _store(folder: Path, uri: str | None) -> str:
     if uri is not None:
         uri = checked_uri(uri)
         if uri.startswith(("http", "databricks")):
-            raise ValueError("The runs are on a server already; open it in a browser.")
+            raise ValueError(f"The runs are on a server already; open {uri} in a browser.")
         return uri
     if not (folder / "mlflow.db").is_file():
         raise ValueError(
@@ -76,6 +79,17 @@ def _store(folder: Path, uri: str | None) -> str:
             "the folder of one."
         )
     return store_uri(folder)
+
+
+def _runs_page(folder: Path) -> str:
+    """Where the runs are: MLflow opens on a page about language models otherwise."""
+    question = (
+        "SELECT experiment_id FROM experiments WHERE name != 'Default' "
+        "AND lifecycle_stage = 'active' ORDER BY experiment_id"
+    )
+    with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as connection:
+        found = connection.execute(question).fetchone()
+    return f"/#/experiments/{found[0]}/runs" if found else ""
 
 
 def _check_port(port: int) -> None:
@@ -109,23 +123,6 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
             server.wait(_PATIENCE_S)
             return
-
-
-@contextlib.contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Make SIGTERM act like Ctrl-C, or the server would outlive the process that started it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _tail(log: IO[bytes], lines: int = 15) -> str:

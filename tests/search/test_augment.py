@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from kerasloss_search.augment import Batches
+from kerasloss_search.dataset import compact
 from numpy.testing import assert_allclose, assert_array_equal
 
 
@@ -116,6 +117,17 @@ def test_brightness_and_contrast_stay_in_range() -> None:
     assert np.std(x.mean(axis=(1, 2, 3))) > 0.02
     assert np.abs(x.mean(axis=(1, 2, 3)) - 0.5).max() < 0.15
     assert y.max() == 0
+
+
+def test_compact_images_are_the_same_images() -> None:
+    """Stored as whole numbers, they come out as values between 0 and 1."""
+    images, masks = scene()
+    stored = compact(images)
+    assert stored.dtype == np.uint16 and stored.nbytes * 2 == images.nbytes
+    x, _ = epoch(Batches(images, masks, batch_size=5, seed=0))
+    again, _ = epoch(Batches(stored, masks, batch_size=5, seed=0))
+    assert again.dtype == np.float32
+    assert_allclose(again, x, atol=1e-5)
 
 
 def test_the_source_is_never_changed() -> None:

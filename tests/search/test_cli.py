@@ -1,10 +1,18 @@
 """The command line: help that reads well, and one line with exit code 2 for every mistake."""
 
-import numpy as np
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
 import pytest
+from fresh_python import printed_by
 from kerasloss_search import cli, session
+from kerasloss_search.catalogue import Range
+from kerasloss_search.data import DataOptions
+from kerasloss_search.lock import locked
+from kerasloss_search.settings.options import Options
+from kerasloss_search.space import Space
 from kerasloss_search.synthetic import write_micrographs
-from PIL import Image
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +31,7 @@ def failing(capsys, *arguments):
     return code, capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["ui"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["init"], ["ui"]])
 def test_help(capsys, command):
     with pytest.raises(SystemExit) as end:
         cli.main([*command, "--help"])
@@ -35,74 +43,161 @@ def test_help(capsys, command):
             assert option in text
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--trials", "5"], ["--trials", "at least 6"]),
-        (["--trials", "0"], ["--trials", ">= 1", "'0'"]),
-        (["--epochs", "x"], ["--epochs", "'x'"]),
-        (["--seed", "-1"], ["--seed"]),
-        (["--backend", "theano"], ["--backend", "jax"]),
-        (["--terms", "dice,dicee"], ["dicee", "tversky"]),
-        (["--terms", "dice"], ["at least two"]),
-        (["--group", "("], ["group"]),
-        (["--group", "nothing"], ["nothing"]),
-        (["--crop", "64"], ["--crop", "64"]),
-        (["--size", "20"], ["--size", "divisible by 8"]),
-        (["--tracking-uri", "somewhere/mlruns"], ["sqlite:///"]),
-        (["--model", "no_such_package:net"], ["--model", "no_such_package"]),
-        (["--model", "nets"], ["--model", "package.module:function"]),
-    ],
-)
-def test_a_mistake_is_one_line_and_code_2(capsys, tmp_path, pictures, arguments, words):
-    output = tmp_path / "out"
-    code, error = failing(
-        capsys,
-        "run",
-        *("--images", pictures / "images", "--masks", pictures / "masks", "--size", 32),
-        *("--trials", 6, "--output", output),
-        *arguments,
+@pytest.fixture
+def asked(monkeypatch):
+    """What the search is asked to do, instead of doing it."""
+    seen = []
+    monkeypatch.setattr(session, "run", lambda options, console: seen.append(options) or 0)
+    return seen
+
+
+def test_help_is_fast():
+    """The heavy packages are imported by what needs them."""
+    code = "import sys; from kerasloss_search import cli; cli._parser().format_help(); "
+    code += "print([name for name in ('keras', 'optuna', 'mlflow', 'matplotlib') "
+    code += "if name in sys.modules])"
+    assert printed_by(code) == "[]"
+
+
+def test_options_without_a_file(asked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["run", "--images", "a", "--masks", "b"]) == 0
+    (options,) = asked
+    plain = Options(DataOptions(Path("a"), Path("b")), Path("results"))
+    assert replace(options, command=plain.command) == plain
+
+
+def test_every_option_arrives(asked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = ["run", "--images", "a", "--mask-pattern", "{stem}_m*", "--classes", "3"]
+    given += ["--ignore-value", "9", "--group", "x", "--size", "96", "--validation", "0.3"]
+    given += ["--test", "0.1", "--trials", "40", "--time", "1h30min", "--scores", "iou,hd95"]
+    given += ["--terms", "dice,focal,own.things:Loss", "--max-terms", "2", "--weights", "0.1,2"]
+    given += ["--strategies", "static,relobralo,own.things:Moves", "--auxiliary", "none"]
+    given += ["--optimizers", "sgd,adam", "--learning-rate", "1e-5,1e-3", "--no-pruning"]
+    given += ["--seed", "7", "--workers", "2", "--trials-per-gpu", "3", "--backend", "torch"]
+    given += ["--epochs", "5", "--batch-size", "6", "--crop", "48", "--no-augmentation"]
+    given += ["--folds", "4", "--model", "own.nets:net", "--width", "12", "--from-logits"]
+    given += ["--model-option", "kind=wide", "--model-option", "rate=0.5", "--final-top", "2"]
+    given += ["--final-seeds", "8", "--output", "o", "--tracking-uri", "http://host"]
+    given += ["--term-option", "focal.gamma=1,4,log", "--term-option", "dice.pool=batch"]
+    given += ["--term-option", "own.things:Loss.alpha=0.1,0.9"]
+    cli.main(given)
+    space = Space.of(
+        ("dice", "focal", "own.things:Loss"),
+        {
+            "focal": {"gamma": Range(1.0, 4.0, log=True)},
+            "dice": {"pool": "batch"},
+            "own.things:Loss": {"alpha": Range(0.1, 0.9)},
+        },
+        max_terms=2,
+        weights=Range(0.1, 2.0),
+        strategies=("static", "relobralo", "own.things:Moves"),
+        auxiliary=None,
+        optimizers=("sgd", "adam"),
+        learning_rate=Range(1e-5, 1e-3, log=True),
+        # The usual one, 0.002, is not in the range.
+        usual_learning_rate=pytest.approx(1e-4),
     )
-    assert code == 2
-    for word in words:
-        assert word in error
-    assert "Traceback" not in error
-    assert not (output / "study.db").exists()
-
-
-def test_no_images(capsys, tmp_path):
-    code, error = failing(
-        capsys,
-        "run",
-        "--images",
-        tmp_path / "none",
-        "--masks",
-        tmp_path,
-        "--output",
-        tmp_path / "o",
+    data = DataOptions(Path("a"), None, "{stem}_m*", 3, 96, "x", 7, 0.3, 0.1, 9)
+    expected = Options(
+        data,
+        Path("o"),
+        space=space,
+        trials=40,
+        time_s=5400.0,
+        scores=("iou", "hd95"),
+        pruning=False,
+        epochs=5,
+        batch_size=6,
+        crop=48,
+        augment=False,
+        folds=4,
+        seed=7,
+        model="own.nets:net",
+        model_options={"width": 12, "kind": "wide", "rate": 0.5},
+        from_logits=True,
+        final_top=2,
+        final_seeds=8,
+        workers=2,
+        trials_per_gpu=3,
+        backend="torch",
+        tracking_uri="http://host",
+        command=asked[0].command,
     )
-    assert code == 2
-    assert "none" in error
-    assert not (tmp_path / "o").exists()
+    for field in fields(Options):
+        assert getattr(asked[0], field.name) == getattr(expected, field.name), field.name
 
 
-def test_all_problems_of_the_data_are_listed(capsys, tmp_path, pictures):
-    for part in ("images", "masks"):
-        (tmp_path / part).mkdir()
-        for file in (pictures / part).iterdir():
-            (tmp_path / part / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "masks" / "micrograph_00_0.png").unlink()
-    (tmp_path / "images" / "micrograph_00_1.png").write_bytes(b"no picture")
-    Image.fromarray(np.zeros((8, 8), "uint8")).save(tmp_path / "masks" / "micrograph_00_2.png")
-    code, error = failing(
-        capsys,
-        "run",
-        *("--images", tmp_path / "images", "--masks", tmp_path / "masks"),
-        *("--output", tmp_path / "o"),
+def test_options_override_the_file(asked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "study.toml").write_text(
+        "[data]\nimages = 'pics'\nmasks = '/far/masks'\n[search]\ntrials = 9\nseed = 3\n"
+        "[training]\naugmentation = false\n[terms.tversky]\nalpha = 0.4\nbeta = [0.5, 0.6]\n"
     )
-    assert code == 2
-    for name in ("micrograph_00_0", "micrograph_00_1", "micrograph_00_2"):
-        assert name in error
+    cli.main(
+        ["run", "sub/study.toml", "--trials", "12", "--masks", "here", "--augmentation"]
+        + ["--term-option", "tversky.alpha=0.2"]
+    )
+    (options,) = asked
+    folder = tmp_path / "sub"
+    assert (options.trials, options.seed, options.augment) == (12, 3, True)
+    assert options.data.images == folder / "pics", "of a file: from its folder"
+    assert options.data.masks == Path("here"), "of an option: from where the command is run"
+    assert options.output == folder / "results"
+    cli.main(["run", "sub/study.toml", "--output", "there"])
+    assert asked[-1].output == Path("there"), "of an option: from where the command is run"
+    term = options.space.terms["tversky"]
+    assert term.fixed["alpha"] == 0.2 and term.ranges == {"beta": Range(0.5, 0.6)}
+
+
+def test_modules_beside_the_study_file_are_found(asked, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "study.toml").write_text("[data]\nimages = 'a'\nmasks = 'b'\n")
+    cli.main(["run", str(tmp_path / "study.toml")])
+    assert str(tmp_path) not in sys.path, "nothing of the user's is to be imported"
+    cli.main(["run", str(tmp_path / "study.toml"), "--model", "nets:net"])
+    assert sys.path[:2] == [str(tmp_path), ""]
+
+
+def test_time_alone_means_no_limit_of_trials(asked):
+    cli.main(["run", "--images", "a", "--masks", "b", "--time", "2h"])
+    cli.main(["run", "--images", "a", "--masks", "b", "--time", "2h", "--trials", "7"])
+    assert [(one.time_s, one.trials) for one in asked] == [(7200.0, None), (7200.0, 7)]
+
+
+def test_the_demo_has_its_own_defaults(asked, tmp_path):
+    output = tmp_path / "d"
+    cli.main(["demo", "--images", "8", "--output", str(output), "--trials", "6", "--seed", "2"])
+    (options,) = asked
+    assert (options.trials, options.batch_size, options.data.size) == (6, 4, 64)
+    assert options.model_options == {"width": 8, "depth": 3}
+    assert options.data.images == output / "micrographs-8-64-0.05-2" / "images"
+    assert len(list(options.data.images.iterdir())) == 8
+
+
+def test_init_writes_what_it_finds(tmp_path, pictures, monkeypatch, asked, capsys):
+    monkeypatch.chdir(tmp_path)
+    images, masks = str(pictures / "images"), str(pictures / "masks")
+    assert cli.main(["init", "--images", images, "--masks", masks, "--size", "32"]) == 0
+    text = (tmp_path / "study.toml").read_text()
+    assert "12 grey images at 32 px, 2 classes" in text and "% foreground" in text
+    assert "# group = '(.+)[_-]'" in text, "names that look like tiles"
+    assert "study.toml" in capsys.readouterr().out
+    assert cli.main(["run", "study.toml"]) == 0
+    data = asked[0].data
+    assert data.images.samefile(images) and data.masks.samefile(masks) and data.size == 32
+
+
+def test_init_replaces_a_file_only_by_force(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.toml").write_text("mine")
+    assert cli.main(["init"]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert (tmp_path / "study.toml").read_text() == "mine"
+    assert cli.main(["init", "--force"]) == 0
+    assert (tmp_path / "study.toml").read_text() != "mine"
 
 
 def test_ui_without_a_search(capsys, tmp_path):
@@ -113,7 +208,7 @@ def test_ui_without_a_search(capsys, tmp_path):
 
 def test_a_second_search_on_one_folder_is_refused(capsys, tmp_path, pictures):
     arguments = ["run", "--images", pictures / "images", "--masks", pictures / "masks"]
-    with session._lock(tmp_path):
+    with locked(tmp_path):
         code, error = failing(capsys, *arguments, "--size", 32, "--trials", 6, "--output", tmp_path)
     assert code == 2
     assert "another search" in error

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -31,7 +33,7 @@ def settings(tmp_path_factory):
     data.save(path)
     return Settings(
         path,
-        Space(terms=("dice", "cross_entropy"), steps=6),
+        Space.of(("dice", "cross_entropy"), steps=6),
         epochs=2,
         batch_size=3,
         model_options={"width": 4, "depth": 1},
@@ -59,40 +61,102 @@ def test_tasks_and_a_killed_worker(settings, tmp_path):
         space = settings.space
         recipe = space.decode(space.baselines()["dice"])
 
-        pool.submit(0, 7, "train", (recipe, tmp_path / "7.npz"))
+        pool.submit(0, 7, "train", (recipe,))
         assert pool.idle() == []
         done = until(pool, "done")
         assert (done.task, done.content.outcome) == (7, "complete")
-        assert (tmp_path / "7.npz").exists()
+        assert set(done.content.values) == {"dice"}
 
-        pool.submit(0, "judge", "judge", (tmp_path / "7.npz", 2))
-        values, samples = until(pool, "done").content
-        assert values.shape == (3,)
-        assert samples.shape == (2, 16, 16)
+        pool.submit(0, "final", "final", (7, recipe, 1000, tmp_path / "7-1000"))
+        final = until(pool, "done").content
+        assert (final.trial, final.seed, len(final.curve)) == (7, 1000, 2)
+        assert len(final.test["dice"]) == 3
+        with np.load(tmp_path / "7-1000.npz") as stored:
+            assert stored["labels"].shape == (3, 16, 16)
 
         # The driver's no ends a trial after the epoch it has reported.
-        pool.submit(0, 8, "train", (recipe, tmp_path / "8.npz"))
+        pool.submit(0, 8, "train", (recipe,))
         assert until(pool, "epoch").content.index == 0
         pool.answer(0, False)
         assert until(pool, "done").content.outcome == "stopped"
 
         pool.submit(0, "nonsense", "no_such_call", ())
         failed = until(pool, "failed")
-        assert "no_such_call" in failed.content
+        assert failed.content.startswith("AttributeError: ") and "no_such_call" in failed.content
         assert pool.idle() == [0]
 
-        pool.submit(0, 9, "train", (recipe, tmp_path / "9.npz"))
+        # That was the task's own fault; a full disk is not, and every other would meet it.
+        finals = tmp_path / "finals"
+        finals.mkdir()
+        (finals / f".{pool._processes[0].pid}.0010-1000.npz").symlink_to("/dev/full")
+        pool.submit(0, 10, "final", (10, recipe, 1000, finals / "0010-1000"))
+        refused = until(pool, "refused")
+        assert refused.task == 10
+        assert "is full: free some space" in refused.content
+        pool._tasks.clear()
+
+        pool.submit(0, 9, "train", (recipe,))
         until(pool, "epoch")
         os.kill(pool._processes[0].pid, signal.SIGKILL)
         lost = until(pool, "lost")
         assert lost.task == 9
-        assert "-9" in lost.content
+        for words in ("killed (code -9)", "memory runs out", "--batch-size"):
+            assert words in lost.content
         # Another takes its place.
         until(pool, "ready")
         assert pool.idle() == [0]
+        # One that gets something done has not died in a row.
+        assert pool._starts == {0: 2}
+        pool.submit(0, 11, "train", (recipe,))
+        until(pool, "done")
+        assert pool._starts == {0: 1}
     finally:
         pool.close()
     assert not pool._processes[0].is_alive()
+
+
+DRIVER = """
+import sys, time
+from kerasloss_search.executor import LocalPool
+from kerasloss_search.jobs import Settings
+from kerasloss_search.space import Space
+from pathlib import Path
+
+if __name__ == "__main__":
+    data, space = Path(sys.argv[1]), Space()
+    pool = LocalPool(
+        Settings(data, space, epochs=100_000, model_options={"width": 2, "depth": 1}),
+        workers=1, backend="torch", log=data.parent / "log",
+    )
+    while not pool.idle():
+        list(pool.poll(1.0))
+    recipe = space.decode(space.baselines()["dice"])
+    pool.submit(0, "final", "final", (0, recipe, 1000, data.parent / "0000-1000"))
+    print(pool._processes[0].pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_worker_dies_with_its_driver(settings, tmp_path):
+    """In mid-training, too, where it has nothing to report: the next session needs its GPU."""
+    (tmp_path / "driver.py").write_text(DRIVER)
+    driver = subprocess.Popen(
+        [sys.executable, str(tmp_path / "driver.py"), str(settings.data)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    worker = int(driver.stdout.readline())
+    time.sleep(0.5)
+    os.kill(worker, 0)
+    driver.kill()
+    driver.wait()
+    driver.stdout.close()
+    end = time.monotonic() + 30
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() < end:
+            os.kill(worker, 0)
+            time.sleep(0.1)
 
 
 def test_a_worker_that_cannot_start_says_why(settings, tmp_path):
@@ -101,6 +165,24 @@ def test_a_worker_that_cannot_start_says_why(settings, tmp_path):
     try:
         refused = until(pool, "refused")
         assert "no_such_module" in refused.content
+        assert refused.content.startswith("--model: cannot import")
+    finally:
+        pool.close()
+
+
+def test_a_worker_that_dies_again_and_again_is_not_started_for_ever(
+    settings, tmp_path, monkeypatch
+):
+    # The first thing that a worker imports is not Keras, but this.
+    (tmp_path / "keras.py").write_text("import os\nos._exit(7)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    pool = LocalPool(settings, workers=1, backend="jax", log=tmp_path / "log")
+    try:
+        for _ in range(LocalPool._restarts):
+            assert "ended with code 7" in until(pool, "lost").content
+        refused = until(pool, "refused")
+        assert "died 4 times in a row" in refused.content
+        assert "code 7" in refused.content
     finally:
         pool.close()
 

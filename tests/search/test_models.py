@@ -72,6 +72,14 @@ def test_a_model_that_does_not_fit_is_refused(
         models.checked(net(channels, activation), image * 8 - 4, classes, from_logits=from_logits)
 
 
+def test_logits_that_start_at_zero_are_logits(image):
+    inputs = keras.Input((16, 16, 1))
+    outputs = keras.layers.Conv2D(1, 1, kernel_initializer="zeros")(inputs)
+    models.checked(keras.Model(inputs, outputs), image, 2, from_logits=True)
+    with pytest.raises(ValueError, match="Give --from-logits"):
+        models.checked(keras.Model(inputs, outputs), image, 2, from_logits=False)
+
+
 def test_a_model_of_another_size_or_kind_is_refused(image):
     inputs = keras.Input((16, 16, 1))
     half = keras.Model(inputs, keras.layers.Conv2D(1, 2, strides=2, activation="sigmoid")(inputs))

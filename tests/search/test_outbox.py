@@ -203,6 +203,21 @@ def test_a_full_disk_leaves_no_half_line(outbox, monkeypatch):
     assert drain(outbox) == [0, 1]
 
 
+def test_ctrl_c_while_the_disk_is_waited_for_leaves_the_event_unwritten(outbox, monkeypatch):
+    """Half accounted for it would hold up the last event of the session."""
+
+    def interrupted(fd):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            outbox.append("epoch", "0", {"n": 0}, sync=True)
+    assert outbox.pending == 0
+    fill(outbox, 2)
+    assert drain(outbox) == [0, 1]
+
+
 def test_sync_reaches_the_disk(outbox, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", synced.append)
@@ -343,6 +358,25 @@ def test_closing_tries_again_at_once_and_gives_up_in_time(tmp_path):
     outbox = Outbox(tmp_path)  # the writer's place is free again
     assert outbox.pending == 3
     outbox.close()
+
+
+def test_closing_does_not_wait_for_a_receiver_that_is_away(tmp_path):
+    def deliver(event, in_doubt):
+        raise Unavailable("away")
+
+    outbox = Outbox(tmp_path)
+    fill(outbox, 2)
+    courier = Courier(outbox, deliver, first_delay_s=0.01, longest_delay_s=0.01)
+    start = time.monotonic()
+    assert courier.close(60, stuck_s=0.2) == 2
+    assert time.monotonic() - start < 10
+
+
+def test_closing_waits_for_a_receiver_that_is_slow(tmp_path):
+    outbox = Outbox(tmp_path)
+    fill(outbox, 3)
+    courier = Courier(outbox, lambda event, in_doubt: time.sleep(0.3))
+    assert courier.close(60, stuck_s=0.1) == 0
 
 
 def test_a_delivery_that_hangs_does_not_hold_up_closing(tmp_path):

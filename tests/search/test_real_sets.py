@@ -34,7 +34,8 @@ def check_parts(data: Dataset) -> None:
     assert sorted(np.concatenate(parts)) == list(range(len(data.names)))
     groups = [{data.groups[place] for place in part} for part in parts]
     assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
-    assert data.images.min() >= 0 and data.images.max() <= 1
+    images = data.pixels(data.train)
+    assert images.min() >= 0 and images.max() <= 1
 
 
 def test_helium_bubbles_are_split_by_micrograph() -> None:

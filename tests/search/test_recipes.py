@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import pytest
 from kerasloss_search import recipes
-from kerasloss_search.space import STRATEGIES, TERMS, Choice, Space
+from kerasloss_search.catalogue import TERMS, Choice, Range
+from kerasloss_search.space import FUSED, OWN_STEP, Space
 
 import kerasloss
 
@@ -38,7 +39,7 @@ def scene():
 
 @pytest.fixture(scope="module")
 def shared():
-    compound = recipes.every_term(SPACE, {})
+    compound = recipes.compound_for(SPACE, drawn(0), {})
     compound.state.reset_state()  # taken out, so that it may be called without a model
     return compound
 
@@ -47,7 +48,7 @@ def number(value):
     return float(keras.ops.convert_to_numpy(value))
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", FUSED)
 @pytest.mark.parametrize("seed", range(3))
 def test_shared_and_standalone_agree(scene, shared, seed, strategy):
     truth, prediction = scene
@@ -56,7 +57,7 @@ def test_shared_and_standalone_agree(scene, shared, seed, strategy):
     if strategy != "static":
         recipe = dataclasses.replace(recipe, warmup=2.0)
     recipes.apply(shared, recipe)
-    alone = recipes.standalone(recipe, {})
+    alone = recipes.standalone(SPACE, recipe, {})
     alone.state.reset_state()
     used = [list(SPACE.terms).index(term) for term in recipe.terms]
     for step in range(5):
@@ -74,7 +75,7 @@ def test_shared_and_standalone_agree(scene, shared, seed, strategy):
 def test_a_plain_loss_is_worth_the_same_in_company(scene, shared, baseline):
     recipe = SPACE.decode(SPACE.baselines()[baseline])
     recipes.apply(shared, recipe)
-    alone = recipes.standalone(recipe, {})
+    alone = recipes.standalone(SPACE, recipe, {})
     assert number(shared(*scene)) == pytest.approx(number(alone(*scene)), rel=1e-5)
 
 
@@ -88,15 +89,78 @@ def test_a_trial_leaves_nothing_to_the_next(scene, shared):
     assert [number(shared(*scene)) for _ in range(6)] == first
 
 
+def test_changed_ranges_and_kept_values_count_in_a_shared_step(scene):
+    """The step may have been compiled while the term only rode along."""
+    ranges = {"focal": {"gamma": 3.5, "alpha": Range(0.2, 0.3)}, "dice": {"smooth": 40.0}}
+    space = Space.of(("cross_entropy", "focal", "dice"), ranges, auxiliary=None)
+    params = {
+        name: limits.options[0] if isinstance(limits, Choice) else limits.high
+        for name, limits in space.dimensions.items()
+    }
+    first = space.decode({**params, "use/cross_entropy": True})
+    second = space.decode({**params, "use/focal": True, "use/dice": True})
+    assert first.terms == ("cross_entropy",) and set(second.terms) == {"focal", "dice"}
+    shared = recipes.compound_for(space, first, {})
+    shared.state.reset_state()
+    recipes.apply(shared, second)
+    expected = 0.5 * kerasloss.Focal(gamma=3.5, alpha=0.3)(*scene)
+    expected += 0.5 * kerasloss.Dice(smooth=40.0)(*scene)
+    assert number(shared(*scene)) == pytest.approx(number(expected), rel=1e-5)
+
+
 def test_a_plain_loss_is_the_loss_itself():
-    loss = recipes.standalone(SPACE.decode(SPACE.baselines()["dice"]), {"ignore_class": 255})
+    loss = recipes.standalone(SPACE, SPACE.decode(SPACE.baselines()["dice"]), {"ignore_class": 255})
     assert type(loss) is kerasloss.Dice
     assert loss.ignore_class == 255
 
 
 def test_every_term_is_a_loss_with_the_options_it_names():
     for term, spec in TERMS.items():
-        config = recipes._loss(term, spec.usual, {"from_logits": True}).get_config()
+        made = recipes._loss(term, spec.fixed, spec.usual, {"from_logits": True})
+        config = made.get_config()
         assert config["from_logits"] is True
         for option, value in {**spec.usual, **spec.fixed}.items():
             assert config[option] == value
+
+
+class Mine(kerasloss.losses.SegmentationLoss):
+    """A user's own loss, with a number that is a constant of its step."""
+
+    def __init__(self, power=1.0, from_logits=False, **options):
+        super().__init__(power=power, from_logits=from_logits, **options)
+        self.power = power
+
+    def cost(self, y_true, y_pred, sample_weight=None):
+        error = keras.ops.abs(keras.ops.cast(y_true, "float32")[..., None] - y_pred)
+        return keras.ops.mean(error**self.power, axis=(1, 2, 3))
+
+
+@pytest.mark.parametrize("strategy", OWN_STEP)
+def test_a_strategy_with_its_own_step_agrees_with_standalone(scene, strategy):
+    space = Space.of(("dice", "focal", "iou"), strategies=("static", strategy), steps=50)
+    params = space.baselines()["dice"] | {"use/focal": True, "strategy": strategy}
+    recipe = space.decode(params)
+    if strategy == "random":
+        pytest.skip("draws for unused terms, too: other numbers of the same distribution")
+    ours, alone = recipes.compound_for(space, recipe, {}), recipes.standalone(space, recipe, {})
+    recipes.apply(ours, recipe)
+    assert set(alone.terms) == {"dice", "focal"}
+    for compound in (ours, alone):
+        compound.state.reset_state()
+    for step in range(4):
+        given = scene[0], scene[1] ** (1.0 + 0.3 * step)
+        assert number(ours(*given)) == pytest.approx(number(alone(*given)), rel=1e-5)
+
+
+def test_names_that_are_no_losses_or_strategies_are_refused():
+    with pytest.raises(ValueError, match="no_such_module"):
+        recipes._loss("no_such_module:Loss", {}, {}, {})
+    with pytest.raises(ValueError, match="OrderedDict.*SegmentationLoss"):
+        recipes._loss("collections:OrderedDict", {}, {}, {})
+    with pytest.raises(ValueError, match="Weighting"):
+        recipes.strategy_named("collections:OrderedDict")
+    with pytest.raises(ValueError, match="learns"):
+        recipes.strategy_named("kerasloss.weighting:Uncertainty")
+    assert isinstance(
+        recipes.strategy_named("kerasloss.weighting:SoftAdapt"), kerasloss.weighting.SoftAdapt
+    )

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from kerasloss_search.split import group_names, split_groups
+from kerasloss_search.split import fold_groups, group_names, split_groups
 from numpy.testing import assert_array_equal
 
 
@@ -137,3 +137,21 @@ def test_many_images_are_split_quickly() -> None:
     started = time.perf_counter()
     divide([str(number) for number in range(10_000)])
     assert time.perf_counter() - started < 20
+
+
+def test_folds_hold_every_image_once_and_no_group_twice():
+    groups = [f"g{index // 3}" for index in range(30)] + ["large"] * 12
+    folds = fold_groups(groups, 4, seed=1)
+    assert sorted(np.concatenate(folds)) == list(range(42))
+    for fold in folds:
+        inside = {groups[index] for index in fold}
+        outside = {groups[index] for index in set(range(42)) - set(fold)}
+        assert not inside & outside
+    assert sorted(map(len, folds)) == [9, 9, 12, 12]
+    assert [fold.tolist() for fold in fold_groups(groups, 4, seed=1)] == [f.tolist() for f in folds]
+    assert [fold.tolist() for fold in fold_groups(groups, 4, seed=2)] != [f.tolist() for f in folds]
+
+
+def test_more_folds_than_groups_are_refused():
+    with pytest.raises(ValueError, match="--folds: expected at most 2.*Received: 3"):
+        fold_groups(["a", "b", "a"], 3, seed=0)

@@ -4,20 +4,22 @@ import math
 
 import optuna
 import pytest
+from kerasloss_search.catalogue import Range
 from kerasloss_search.space import Space
 from kerasloss_search.study import Study, StudyError
 
 IDENTITY = {"data": "abc", "epochs": 6}
 
 
-def open_study(folder, *, space=None, identity=IDENTITY, epochs=6, seed=0):
-    return Study(folder, space or Space(steps=60), identity=identity, epochs=epochs, seed=seed)
+def open_study(folder, *, space=None, identity=IDENTITY, epochs=6, seed=0, **more):
+    space = space or Space(steps=60)
+    return Study(folder, space, identity=identity, epochs=epochs, seed=seed, **more)
 
 
 def finish(study, score=0.5, outcome="complete"):
     proposal = study.ask()
     study.report(proposal.number, 0, score, 0.1)
-    return study.tell(proposal.number, outcome, score, 1.0)
+    return study.tell(proposal.number, outcome, {"dice": score}, 1.0)
 
 
 def test_the_plain_losses_come_first(tmp_path):
@@ -79,11 +81,29 @@ def test_a_trial_killed_while_its_end_was_written_is_finished_not_repeated(tmp_p
     study.report(proposal.number, 0, 0.6, 0.1)
     monkeypatch.setattr(Study, "_close", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        study.tell(proposal.number, "complete", 0.6, 1.0)
+        study.tell(proposal.number, "complete", {"dice": 0.6}, 1.0)
     monkeypatch.undo()
     again = open_study(tmp_path)
     assert again.interrupted == []
     assert [(r.number, r.outcome, r.score) for r in again.records] == [(0, "complete", 0.6)]
+
+
+def test_no_plain_loss_is_lost_when_a_kill_comes_while_they_are_queued(tmp_path, monkeypatch):
+    enqueue, calls = optuna.Study.enqueue_trial, []
+
+    def deadly(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        enqueue(*arguments, **options)
+
+    monkeypatch.setattr(optuna.Study, "enqueue_trial", deadly)
+    with pytest.raises(KeyboardInterrupt):
+        open_study(tmp_path)
+    monkeypatch.undo()
+    study = open_study(tmp_path)
+    names = [study.ask().baseline for _ in range(6)]
+    assert names == [*Space().baselines(), None]
 
 
 def test_a_trial_whose_worker_dies_again_and_again_fails(tmp_path):
@@ -115,7 +135,7 @@ def test_another_kind_of_study_is_refused(tmp_path, change, word):
 def test_another_space_is_refused(tmp_path):
     open_study(tmp_path)
     with pytest.raises(StudyError, match="space"):
-        open_study(tmp_path, space=Space(terms=("dice", "focal")))
+        open_study(tmp_path, space=Space.of(("dice", "focal")))
 
 
 def test_one_seed_gives_one_search(tmp_path):
@@ -144,16 +164,16 @@ def curve(study, terms, scores):
     proposal = searched(study, terms)
     for epoch, score in enumerate(scores):
         if reason := study.report(proposal.number, epoch, score, 0.1):
-            study.tell(proposal.number, reason, max(scores), 1.0)
+            study.tell(proposal.number, reason, {"dice": max(scores)}, 1.0)
             return reason, epoch
-    study.tell(proposal.number, "complete", max(scores), 1.0)
+    study.tell(proposal.number, "complete", {"dice": max(scores)}, 1.0)
     return "complete", len(scores) - 1
 
 
 def after_baselines(tmp_path):
     study = open_study(tmp_path)
     for _ in range(5):
-        study.tell(study.ask().number, "failed", math.nan, 1.0)
+        study.tell(study.ask().number, "failed", {}, 1.0)
     return study
 
 
@@ -183,7 +203,7 @@ def test_baselines_are_never_pruned(tmp_path):
         proposal = study.ask()
         for epoch in range(6):
             assert study.report(proposal.number, epoch, 0.0, 0.0) is None
-        study.tell(proposal.number, "complete", 0.0, 1.0)
+        study.tell(proposal.number, "complete", {"dice": 0.0}, 1.0)
 
 
 def test_a_trial_that_predicts_nothing_is_stopped_half_way(tmp_path):
@@ -201,3 +221,141 @@ def test_the_states_in_the_database_say_the_same(tmp_path):
     stored = optuna.load_study(study_name="kerasloss", storage=f"sqlite:///{tmp_path}/study.db")
     states = [trial.state.name for trial in stored.trials[:3]]
     assert states == ["COMPLETE", "PRUNED", "FAIL"]
+
+
+def test_a_score_where_less_is_better(tmp_path):
+    study = open_study(tmp_path, scores=["hd95"])
+    for value in (9.0, 3.0, 5.0):
+        proposal = study.ask()
+        study.report(proposal.number, 0, value, 0.1)
+        study.tell(proposal.number, "complete", {"hd95": value}, 1.0)
+    assert study.best.score == 3.0
+    assert study.merit(study.best) == -3.0
+
+
+def test_pruning_with_a_score_where_less_is_better(tmp_path):
+    study = open_study(tmp_path, scores=["hd95"])
+    for _ in range(5):
+        study.tell(study.ask().number, "failed", {}, 1.0)
+
+    def outcome(value):
+        proposal = searched(study, ["dice"])
+        for epoch in range(6):
+            if reason := study.report(proposal.number, epoch, value, 0.1):
+                study.tell(proposal.number, reason, {"hd95": value}, 1.0)
+                return reason
+        study.tell(proposal.number, "complete", {"hd95": value}, 1.0)
+        return "complete"
+
+    assert [outcome(value) for value in (5.0, 6.0, 7.0, 8.0)] == ["complete"] * 4
+    assert outcome(9.0) == "pruned"
+    assert outcome(2.0) == "complete"
+
+
+def test_without_pruning_nothing_falls_behind(tmp_path):
+    study = open_study(tmp_path, pruning=False)
+    for _ in range(5):
+        study.tell(study.ask().number, "failed", {}, 1.0)
+    for _ in range(4):
+        curve(study, ["dice"], [0.6] * 6)
+    assert curve(study, ["dice"], [0.1] * 6) == ("complete", 5)
+
+
+def test_several_scores_have_a_front(tmp_path):
+    study = open_study(tmp_path, scores=["dice", "hd95"])
+    for dice, hd95 in ((0.9, 9.0), (0.8, 3.0), (0.7, 5.0), (0.95, 9.5), (0.6, 2.0)):
+        proposal = study.ask()
+        study.report(proposal.number, 0, dice, 0.1)
+        study.tell(proposal.number, "complete", {"dice": dice, "hd95": hd95}, 1.0)
+    again = open_study(tmp_path, scores=["dice", "hd95"])
+    assert again.pareto == [0, 1, 3, 4]
+    assert again.best.number == 3
+    assert again.records[1].values == {"dice": 0.8, "hd95": 3.0}
+    assert again.records[1].curve == [0.8]
+    with pytest.raises(StudyError, match="scores"):
+        open_study(tmp_path, scores=["dice"])
+
+
+def test_candidates_are_the_best_searched_losses(tmp_path):
+    study = open_study(tmp_path)
+    for score in (0.9, 0.1, 0.1, 0.1, 0.1, 0.4, 0.8, 0.6):
+        finish(study, score)
+    assert [record.number for record in study.candidates(2)] == [6, 7]
+    assert len(study.candidates(9)) == 3
+
+
+def test_a_score_that_is_not_finite_fails_its_trial(tmp_path):
+    study = open_study(tmp_path)
+    record = finish(study, math.inf)
+    assert (record.outcome, record.values) == ("failed", {})
+    assert "inf" in record.note
+
+
+def test_time_adds_up_over_sessions(tmp_path):
+    open_study(tmp_path).spend(2.5)
+    study = open_study(tmp_path)
+    study.spend(1.0)
+    assert study.spent_s == 3.5
+
+
+def test_importance_names_what_mattered_and_nothing_else(tmp_path):
+    study = open_study(tmp_path, space=Space.of(("dice", "focal"), auxiliary=None))
+    assert study.importance() == {}
+    for _ in range(40):
+        proposal = study.ask()
+        study.report(proposal.number, 0, 0.5, 0.1)
+        rate = proposal.params["learning_rate"]
+        study.tell(proposal.number, "complete", {"dice": 1.0 - abs(rate - 2e-3) * 50}, 1.0)
+    found = study.importance()
+    assert max(found, key=found.get) == "learning_rate"
+    assert found["learning_rate"] > 0.5
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_what_a_trial_does_not_use_explains_nothing(tmp_path, used):
+    """A parameter of a loss that is left out follows the score as if it were its cause."""
+    space = Space.of(("dice", "focal"), {"focal": {"gamma": Range(1.0, 4.0)}}, auxiliary=None)
+    study = open_study(tmp_path, space=space)
+    for _ in range(40):
+        proposal = study.ask()
+        uses = "focal" in proposal.recipe.terms
+        score = proposal.params["focal/gamma"] / 5 if uses == used else 0.5
+        study.tell(proposal.number, "complete", {"dice": score}, 1.0)
+    assert ("focal/gamma" in study.importance()) == used
+
+
+def test_importance_where_the_plain_losses_lie_outside_of_the_search(tmp_path):
+    space = Space.of(("dice", "focal"), {"focal": {"gamma": Range(3.0, 4.0)}}, auxiliary=None)
+    study = open_study(tmp_path, space=space)
+    for _ in range(30):
+        proposal = study.ask()
+        score = 0.2 if proposal.baseline else proposal.params["focal/gamma"] - 3.0
+        study.tell(proposal.number, "complete", {"dice": score}, 1.0)
+    assert "focal/gamma" in study.importance()
+
+
+def test_a_plain_loss_that_failed_has_another_try_in_another_session(tmp_path):
+    for session in range(4):
+        study = open_study(tmp_path, space=Space.of(("dice", "focal")))
+        names = []
+        for _ in range(2 if session else 3):
+            proposal = study.ask()
+            names.append(proposal.baseline)
+            fails = proposal.baseline == "focal"
+            values = {} if fails else {"dice": 0.5}
+            study.tell(proposal.number, "failed" if fails else "complete", values, 1.0)
+        tried = {0: ["dice", "focal", None], 3: [None, None]}
+        assert names == tried.get(session, ["focal", None])
+
+
+def test_a_plain_loss_stays_what_it_is_in_a_space_that_looks_elsewhere(tmp_path):
+    space = Space.of(("dice", "focal"), {"focal": {"gamma": Range(3.0, 4.0)}}, steps=60)
+    study = open_study(tmp_path, space=space)
+    assert study.ask().baseline == "dice"
+    plain = study.ask()
+    assert (plain.baseline, plain.recipe.options["focal"]["gamma"]) == ("focal", 2.0)
+    study.tell(plain.number, "complete", {"dice": 0.5}, 1.0)
+    for _ in range(10):
+        finish(study)
+    assert all(r.params["focal/gamma"] >= 3.0 for r in study.records if r.number > 1)
+    assert open_study(tmp_path, space=space).records == study.records

@@ -71,21 +71,21 @@ def test_a_run_ends_as_it_is_told(folder, status):
     }
 
 
-def test_artifacts_are_files_and_folders_and_may_be_missing(folder, tmp_path, monkeypatch):
+def test_artifacts_are_files_and_folders_and_may_be_missing(folder, monkeypatch):
     (folder / "plots").mkdir()
     (folder / "plots" / "curve.svg").write_text("<svg/>")
-    (tmp_path / "outside.csv").write_text("1")
-    monkeypatch.chdir(tmp_path)
+    (folder / "scores.csv").write_text("1")
+    monkeypatch.chdir(folder)
     tracker = new(folder)
     tracker.start_study({}, {})
     tracker.log_artifact(None, folder / "plots")
     tracker.log_artifact(None, folder / "gone.txt")
-    tracker.log_artifact(None, Path("outside.csv"), "tables/raw")
+    tracker.log_artifact(None, Path("scores.csv"), "tables/raw")
     tracker.log_artifact(3, folder / "plots")
     assert tracker.close(60) == 0
     (run,) = folder.glob("mlartifacts/*/artifacts")
     files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
-    assert files == {"plots/curve.svg", "tables/raw/outside.csv"}
+    assert files == {"plots/curve.svg", "tables/raw/scores.csv"}
     notes = (folder / "outbox.skipped.jsonl").read_text().splitlines()
     assert [json.loads(note)["reason"] for note in notes] == [
         "gone.txt is missing",

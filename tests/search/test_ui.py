@@ -1,5 +1,6 @@
 """The MLflow server for one search."""
 
+import errno
 import json
 import os
 import signal
@@ -126,13 +127,18 @@ def test_it_shows_runs_and_takes_new_ones_until_ctrl_c(searched, port, tmp_path)
     early.start_trial(0, {"lr": 0.1}, {"loss": "iou"})
     for epoch in range(3):
         early.log_epoch(0, epoch, {"dice": epoch / 4})
-    early.log_artifact(0, searched / "plots" / "curve.txt")
+    (tmp_path / "remote" / "curve.txt").write_text("up and up")
+    early.log_artifact(0, tmp_path / "remote" / "curve.txt")
     early.end_trial(0, "FINISHED", {}, {})
     process = started(searched, port, tmp_path)
     try:
         line = process.stdout.readline()
-        assert line == f"Starting the MLflow server ... open {address} (Ctrl-C ends it)\n"
+        page = f"{address}/#/experiments/1/runs"
+        assert line == f"Starting the MLflow server ... open {page} (Ctrl-C ends it)\n"
         assert "<title>MLflow</title>" in get(address)
+        # Nobody else: a server on all addresses would answer at this one, too.
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.2", port)) == errno.ECONNREFUSED
         api = f"{address}/api/2.0/mlflow"
         assert "bubbles" in get(f"{api}/experiments/search?max_results=9")
         run_id = artifact_of(searched, store_uri(searched), "bubbles")

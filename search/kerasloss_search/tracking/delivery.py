@@ -16,6 +16,8 @@ from kerasloss_search.tracking.stores import DATABASES, artifact_uri, quoted
 
 __all__ = ["Delivery", "settings"]
 
+_KINDS = frozenset({"open", "study_start", "trial_start", "epoch", "artifact", "end"})
+
 # What MLflow answers when an experiment or a run was deleted, or can never take what it is given.
 _FINAL = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 
@@ -31,6 +33,8 @@ class Delivery:
         self._entities: Any = None
 
     def __call__(self, event: Event, in_doubt: bool) -> None:
+        if event.kind not in _KINDS:  # the journal is a file, and anything may stand in it
+            raise Undeliverable(f"there are no events of the kind {event.kind!r}")
         try:
             self._connect()
             getattr(self, f"_{event.kind}")(event, in_doubt)
@@ -103,7 +107,9 @@ class Delivery:
 
     def _artifact(self, event: Event, in_doubt: bool) -> None:
         run_id = self._run(event.data["number"])
-        path = self._folder / event.data["path"]
+        path = (self._folder / event.data["path"]).resolve()
+        if not path.is_relative_to(self._folder.resolve()):
+            raise Undeliverable(f"{event.data['path']} lies outside of the search's folder")
         if not path.exists():
             raise Undeliverable(f"{path.name} is missing")
         try:
@@ -113,40 +119,52 @@ class Delivery:
             raise Undeliverable(one_line(problem)) from problem
 
     def _end(self, event: Event, in_doubt: bool) -> None:
-        run_id = self._run(event.data["number"])
+        number = event.data["number"]
+        run_id = self._run(number)
         self._values(run_id, event, in_doubt)
         self._client.set_terminated(run_id, event.data["status"], event.time_ms)
+        if number is not None:
+            # Saved after every event, the state must not grow with the number of trials.
+            del self._state["runs"][str(number)]
+            self._state["found"] = [one for one in self._state["found"] if one != run_id]
 
     def _run(self, number: int | None) -> str:
         name = "study" if number is None else str(number)
-        try:
-            return str(self._state["runs"][name])
-        except KeyError:
-            raise Undeliverable(f"no run was started for {name}") from None
+        if name not in self._state["runs"] and self._existing(name) is None:
+            raise Undeliverable(f"no run was started for {name}")
+        return str(self._state["runs"][name])
 
     def _create(self, name: str, title: str, event: Event, links: Mapping[str, str]) -> str:
         """Return the id of the run `name`: the one that exists, else a new one."""
+        # Creating a run and recording its id are two steps. The process may die between them, or
+        # the server's answer get lost.
+        run_id = self._existing(name)
+        if run_id is None:
+            tags = {**event.data["tags"], **links, "kerasloss.key": self._key(name)}
+            run = self._client.create_run(self._state["experiment"], event.time_ms, tags, title)
+            run_id = self._state["runs"][name] = str(run.info.run_id)
+        return run_id
+
+    def _existing(self, name: str) -> str | None:
+        """The id of the run `name`, remembered from now on. A run that the user has deleted is
+        found too, and left so.
+        """
         if "experiment" not in self._state:
             raise Undeliverable("there is no experiment")
-        experiment = self._state["experiment"]
-        key = f"{self._state['study']}/{name}"
-        # Creating a run and recording its id are two steps. The process may die between them, or
-        # the server's answer get lost. A run that the user has deleted is found too, and left so.
         runs = self._client.search_runs(
-            [experiment],
-            f"tags.`kerasloss.key` = '{key}'",
+            [self._state["experiment"]],
+            f"tags.`kerasloss.key` = '{self._key(name)}'",
             run_view_type=self._entities.ViewType.ALL,
             max_results=1,
         )
-        if runs:
-            run_id = str(runs[0].info.run_id)
-            self._state["found"].append(run_id)
-        else:
-            tags = {**event.data["tags"], **links, "kerasloss.key": key}
-            run = self._client.create_run(experiment, event.time_ms, tags, title)
-            run_id = str(run.info.run_id)
-        self._state["runs"][name] = run_id
+        if not runs:
+            return None
+        run_id = self._state["runs"][name] = str(runs[0].info.run_id)
+        self._state["found"].append(run_id)
         return run_id
+
+    def _key(self, name: str) -> str:
+        return f"{self._state['study']}/{name}"
 
     def _values(self, run_id: str, event: Event, in_doubt: bool) -> None:
         step, metrics = event.data["step"], event.data["metrics"]

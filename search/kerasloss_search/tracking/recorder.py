@@ -13,15 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from kerasloss_search.outbox import Courier, Outbox, one_line
+from kerasloss_search.outbox import JOURNAL, Courier, Outbox, one_line, read, without_password
 from kerasloss_search.tracking.delivery import Delivery, settings
 from kerasloss_search.tracking.stores import checked_uri, store_uri
 
-__all__ = ["NullTracker", "Status", "Tracker"]
+__all__ = ["NullTracker", "Status", "Tracker", "last_store"]
 
 Status = Literal["FINISHED", "KILLED", "FAILED"]
 
 _NONFINITE = "kerasloss.nonfinite"
+# What the database in the search's own folder is called.
+_OWN = "own"
 
 
 @dataclass
@@ -56,7 +58,8 @@ class Tracker:
             )
         self._folder = folder.resolve()
         # The own store has no path in its name, so that a folder may be moved.
-        self._outbox = Outbox(self._folder, store="own" if uri == own else uri)
+        self._outbox = Outbox(self._folder, store=_OWN if uri == own else uri)
+        self._store = _OWN if uri == own else without_password(uri)
         self._lost: str | None = None
         self._sessions = 0
         self._artifacts = 0
@@ -74,6 +77,16 @@ class Tracker:
         return self._outbox.pending
 
     @property
+    def delivered(self) -> int:
+        """Number of events that MLflow has taken from this tracker."""
+        return self._outbox.delivered
+
+    @property
+    def lost(self) -> str | None:
+        """The last event that could not be written to the journal, as one line, or None."""
+        return self._lost
+
+    @property
     def error(self) -> str | None:
         """The last problem with writing or delivering as one line, or None."""
         return self._lost or self._courier.error
@@ -88,7 +101,7 @@ class Tracker:
         A parameter that changed since the first session is kept there and tagged
         `resumed.<name>`, because MLflow writes parameters once.
         """
-        data = {"params": _texts(params), "tags": _texts(tags)}
+        data = {"params": _texts(params), "tags": _texts(tags), "store": self._store}
         self._append("study_start", f"study/start/{self._sessions}", data, sync=True)
 
     def start_trial(
@@ -114,10 +127,16 @@ class Tracker:
         self._append("epoch", f"trial/{number}/epoch/{epoch}/{names}", data)
 
     def log_artifact(self, number: int | None, path: Path, folder: str = "") -> None:
-        """Copy a file or a folder to a trial's run (None: the study's) when it is delivered."""
-        path = path.absolute()
-        if path.is_relative_to(self._folder):
-            path = path.relative_to(self._folder)
+        """Copy a file or a folder to a trial's run (None: the study's) when it is delivered.
+
+        Raises:
+            ValueError: if it is not in the search's folder. A journal is read from disk, and must
+                not be able to name just any file for a server.
+        """
+        path = path.resolve()
+        if not path.is_relative_to(self._folder):
+            raise ValueError(f"`path` must lie in {self._folder}. Received: {path}.")
+        path = path.relative_to(self._folder)
         data = {"number": number, "path": path.as_posix(), "folder": folder}
         self._append("artifact", f"artifact/{self._artifacts}", data)
 
@@ -198,11 +217,15 @@ class NullTracker(Tracker):
 
     pending = 0
     error = None
+    lost = None
 
     def __init__(self) -> None:
         self._sessions = self._artifacts = 0
-        self._folder = Path()
+        self._store = ""
         self._trials = {}
+
+    def log_artifact(self, number: int | None, path: Path, folder: str = "") -> None:
+        """Do nothing."""
 
     def close(self, timeout_s: float) -> int:
         """Return 0."""
@@ -210,6 +233,31 @@ class NullTracker(Tracker):
 
     def _append(self, kind: str, key: str, data: dict[str, Any], *, sync: bool = False) -> None:
         pass
+
+
+def last_store(folder: Path) -> str | None:
+    """Return where the last session of a search sent its record: a URI without password.
+
+    Returns:
+        None for the database in the folder itself.
+
+    Raises:
+        ValueError: there is no record in `folder`, or the URI had a password.
+    """
+    if not (folder / JOURNAL).is_file():
+        raise ValueError(f"There is no record of a search in `{folder}`: it has no {JOURNAL}.")
+    store = None
+    for event in read(folder):
+        if event.kind == "study_start":
+            store = event.data.get("store")
+    if store is None or store == _OWN:
+        return None
+    if "***@" in store:
+        raise ValueError(
+            f"--tracking-uri: the search used {store}, and its password is not stored. Give the "
+            "URI."
+        )
+    return str(store)
 
 
 def _split(metrics: Mapping[str, float]) -> tuple[dict[str, float], set[str]]:

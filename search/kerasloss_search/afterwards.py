@@ -1,0 +1,109 @@
+"""The commands for the folder of a search that has run: look at it, repeat it, deliver it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+__all__ = ["add_to"]
+
+
+def add_to(commands: Any) -> None:
+    """Adds the commands to the subparsers of a parser."""
+    ui = _command(
+        commands,
+        "ui",
+        _ui,
+        help="look at every trial in MLflow",
+        description="Open the MLflow server for an output folder on 127.0.0.1; Ctrl-C ends it.",
+    )
+    ui.add_argument("--tracking-uri", metavar="URI", help="MLflow store (the search's last)")
+    ui.add_argument("--port", type=_port, default=5000, metavar="PORT", help="port (5000)")
+
+    _command(
+        commands,
+        "report",
+        _report,
+        option=False,
+        help="write the results as a page to look at",
+        description="Write report.html, one page that needs nothing from outside, and its pictures "
+        "into the folder report.",
+    )
+
+    repeat = _command(
+        commands,
+        "repeat",
+        _repeat,
+        option=False,
+        help="train the best loss once more and compare",
+        description="Train a loss of the final stage once more, from the data, the settings and "
+        "the seed of the search, and see whether its numbers come again.",
+    )
+    repeat.add_argument("--trial", type=int, metavar="N", help="its number (the best loss)")
+    repeat.add_argument("--seed", type=int, metavar="N", help="one of its seeds (the first)")
+
+    sync = _command(
+        commands,
+        "sync",
+        _sync,
+        help="deliver to MLflow what it has not taken yet",
+        description="Deliver the events of a search that MLflow has not taken, because the server "
+        "was away or slow. Needs no data; nothing is delivered twice.",
+    )
+    sync.add_argument("--tracking-uri", metavar="URI", help="store or server (the search's last)")
+
+
+def _command(
+    commands: Any, name: str, action: Any, option: bool = True, **texts: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, **texts)
+    more: dict[str, Any] = {"metavar": "DIR"} if option else {"metavar": "FOLDER", "nargs": "?"}
+    parser.add_argument(
+        "--output" if option else "output",
+        type=Path,
+        default=Path("results"),
+        help="folder of the search (results)",
+        **more,
+    )
+    parser.set_defaults(action=action)
+    return parser
+
+
+def _ui(options: argparse.Namespace, console: Console) -> int:
+    from kerasloss_search import ui
+
+    return ui.serve(options.output, port=options.port, uri=options.tracking_uri)
+
+
+def _report(options: argparse.Namespace, console: Console) -> int:
+    from kerasloss_search.report.write import write_report
+
+    if not (options.output / "results.json").exists():
+        raise ValueError(
+            f"FOLDER: there are no results in {options.output} yet. Expected the folder of a "
+            "search that has ended, or that was stopped with Ctrl-C."
+        )
+    page = write_report(options.output)[0]
+    console.print(f"Written: {page}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _repeat(options: argparse.Namespace, console: Console) -> int:
+    from kerasloss_search.repeat import repeat
+
+    return repeat(options.output, options.trial, options.seed, console)
+
+
+def _sync(options: argparse.Namespace, console: Console) -> int:
+    from kerasloss_search.sync import sync
+
+    return sync(options.output, options.tracking_uri, console)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, received {text!r}")
+    return int(text)

@@ -1,0 +1,254 @@
+"""What can be found wrong with a search before anything is trained or written."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from typing import Any
+
+from kerasloss_search.data import Dataset
+from kerasloss_search.driver import SearchError
+from kerasloss_search.scores import TIME
+from kerasloss_search.settings.options import Options
+from kerasloss_search.settings.table import label
+from kerasloss_search.settings.wording import nearest
+from kerasloss_search.space import is_dotted
+from kerasloss_search.tracking import checked_uri
+
+__all__ = ["check", "check_data"]
+
+
+def check(options: Options, backend: str | None = None) -> None:
+    """Finds what can be found before the data are read.
+
+    Args:
+        options: what the user asked for.
+        backend: of Keras, which a user's own modules may import.
+
+    Raises:
+        SearchError: for anything that the user can mend.
+    """
+    plain = len(options.space.baselines())
+    if options.trials is not None and options.trials <= plain:
+        raise SearchError(
+            f"{label('search.trials')}: expected at least {plain + 1}, because the first {plain} "
+            f"are the plain losses, received {options.trials}"
+        )
+    if options.data.validation + options.data.test >= 1:
+        raise SearchError(
+            f"{label('data.validation')} and {label('data.test')}: expected a sum below 1, "
+            f"received {options.data.validation:g} and {options.data.test:g}, which leaves nothing "
+            "to train on; lower them"
+        )
+    if options.scores[0] == TIME:
+        raise SearchError(
+            f"{label('search.scores')}: expected a score of images first, such as dice,time, "
+            "because it chooses the best epoch; received time"
+        )
+    _check_sides(options)
+    _check_output(options)
+    if options.tracking_uri is not None:
+        try:
+            checked_uri(options.tracking_uri)
+        except ValueError as problem:
+            raise SearchError(f"{label('tracking.uri')}: {problem}") from problem
+    _check_own(options, backend)
+
+
+def check_data(options: Options, dataset: Dataset) -> None:
+    """Finds what can be found once the data are read.
+
+    Raises:
+        SearchError: for anything that the user can mend.
+    """
+    kept = {dataset.groups[index] for part in (dataset.train, dataset.validation) for index in part}
+    if options.folds > len(kept):
+        what = "images" if dataset.groups == dataset.names else "groups"
+        raise SearchError(
+            f"{label('training.folds')}: expected at most {len(kept)}, the number of {what} "
+            f"outside of the test, received {options.folds}; lower it, or add images"
+        )
+
+
+def _check_sides(options: Options) -> None:
+    size = options.data.size
+    if options.crop is not None and options.crop >= size:
+        raise SearchError(
+            f"{label('training.crop')}: expected less than {label('data.size')}, {size}, received "
+            f"{options.crop}"
+        )
+    if options.model != "unet":
+        return
+    depth = int(options.model_options.get("depth", 3))
+    for path, side in (("data.size", size), ("training.crop", options.crop)):
+        if side is not None and side % 2**depth:
+            raise SearchError(
+                f"{label(path)}: expected a number divisible by {2**depth}, since the U-Net halves "
+                f"the resolution {depth} times, received {side}"
+            )
+
+
+def _check_output(options: Options) -> None:
+    output = options.output
+    existing = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
+    if not existing.is_dir():
+        what = "is a file" if existing == output else f"is inside of the file {existing}"
+        raise SearchError(f"{label('output.folder')}: {output} {what}; give a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise SearchError(
+            f"{label('output.folder')}: {existing} cannot be written to; give another folder, or "
+            "correct its permissions"
+        )
+    for path, folder in (("data.images", options.data.images), ("data.masks", options.data.masks)):
+        if folder is not None and output.resolve().is_relative_to(folder.resolve()):
+            # Its pictures would be taken for images when the search goes on.
+            raise SearchError(
+                f"{label('output.folder')}: {output} lies in the folder of {label(path)}, where "
+                "its pictures would be taken for images; give another folder"
+            )
+
+
+def _check_own(options: Options, backend: str | None) -> None:
+    """The user's own model, losses and strategies: whether they can be imported and used."""
+    if options.model != "unet":
+        function = _imported(options.model, label("model.name"), backend)
+        _check_model(options, function)
+    for name in filter(is_dotted, options.space.terms):
+        term = options.space.terms[name]
+        found = _imported(name, label("search.terms"), backend)
+        import kerasloss
+
+        _check_maker(found, name, kerasloss.losses.SegmentationLoss, label("search.terms"))
+        arguments = (*term.ranges, *term.fixed, "from_logits")
+        if options.data.ignore_value is not None:
+            arguments += ("ignore_class",)
+        _check_arguments(found, arguments, f'[terms."{name}"]')
+        _check_saved(found, name, label("search.terms"))
+    for name in filter(is_dotted, options.space.strategies):
+        found = _imported(name, label("search.strategies"), backend)
+        import kerasloss
+
+        _check_maker(found, name, kerasloss.weighting.Weighting, label("search.strategies"))
+        _check_arguments(found, (), label("search.strategies"))
+        if getattr(found, "learns", False):
+            raise SearchError(
+                f"{label('search.strategies')}: {name} learns together with the model, by a layer "
+                "that the models of a search do not have; take it out"
+            )
+        _check_saved(found, name, label("search.strategies"))
+
+
+def _check_maker(found: Any, name: str, base: type, what: str) -> None:
+    """Whether something may make a loss or a strategy: a class of that kind, or a function."""
+    # It is exported by the package of the module that defines it.
+    kind = f"{base.__module__.rpartition('.')[0]}.{base.__name__}"
+    if isinstance(found, type):
+        sound = issubclass(found, base)
+    else:
+        sound = callable(found) and not isinstance(found, base)
+    if not sound:
+        raise SearchError(
+            f"{what}: expected {name} to be a subclass of {kind} or a function that returns one, "
+            f"received {_kind(found)}; derive it from that"
+        )
+
+
+def _check_saved(found: Any, name: str, what: str) -> None:
+    """Whether what is written in the end could be loaded again; unknown of a function."""
+    import keras
+
+    known = keras.saving.get_registered_object
+    if isinstance(found, type) and known(keras.saving.get_registered_name(found)) is not found:
+        raise SearchError(
+            f"{what}: {name} is not registered with Keras, so that kerasloss.load could not find "
+            "it; decorate the class with @keras.saving.register_keras_serializable()"
+        )
+
+
+def _imported(name: str, what: str, backend: str | None) -> Any:
+    """What `package.module:Name` names; its module is executed."""
+    module_name, _, attribute = name.partition(":")
+    if not is_dotted(name):
+        raise SearchError(
+            f"{what}: expected package.module:Name, received {name!r}; write it that way"
+        )
+    if backend is not None and "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = backend
+    try:
+        found = importlib.import_module(module_name)
+    except ModuleNotFoundError as problem:
+        missing = problem.name or module_name
+        if module_name != missing and not module_name.startswith(f"{missing}."):
+            raise SearchError(
+                f"{what}: {module_name!r} imports {missing!r}, which is not installed; install it"
+            ) from problem
+        raise SearchError(
+            f"{what}: there is no module {missing!r} where Python looks, nor in the folder of the "
+            "study file or the one that the command is run in; correct the name, or run it there"
+        ) from problem
+    except Exception as problem:
+        # Whatever a user's own file raises: it cannot be used, and this says why.
+        reason = " ".join(str(problem).split()) or "no message"
+        raise SearchError(
+            f"{what}: {module_name!r} cannot be imported: {type(problem).__name__}: {reason}; "
+            "correct that file"
+        ) from problem
+    if not hasattr(found, attribute):
+        near = nearest(attribute, [one for one in vars(found) if not one.startswith("_")])
+        hint = f"; did you mean {near!r}?" if near else "; correct the name after the colon"
+        raise SearchError(f"{what}: module {module_name!r} has no {attribute!r}{hint}")
+    return getattr(found, attribute)
+
+
+def _check_model(options: Options, function: Any) -> None:
+    name = options.model
+    if not callable(function):
+        raise SearchError(
+            f"{label('model.name')}: expected {name} to be a function, received {_kind(function)}; "
+            "name a function that returns a keras.Model"
+        )
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    side = options.data.size
+    try:
+        signature.bind((side, side, 1), 1, **options.model_options)
+    except TypeError as problem:
+        given = "".join(f", {key}=..." for key in options.model_options)
+        raise SearchError(
+            f"{label('model.name')}: {name} cannot be called as function((height, width, "
+            f"channels), output_channels{given}): {problem}; correct the function or [model]"
+        ) from problem
+
+
+def _check_arguments(found: Any, given: tuple[str, ...], what: str) -> None:
+    """Whether a loss or a strategy takes what the search will give it, and needs nothing else."""
+    try:
+        parameters = inspect.signature(found).parameters
+    except (TypeError, ValueError):
+        return
+    name = found.__name__
+    if not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+        for option in given:
+            if option not in parameters:
+                near = nearest(option, parameters)
+                hint = f"; did you mean {near!r}?" if near else f"; give {name} that argument"
+                raise SearchError(
+                    f"{what}: expected an argument of {name} ({', '.join(parameters)}), received "
+                    f"{option!r}{hint}"
+                )
+    for option, one in parameters.items():
+        variadic = one.kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        if one.default is inspect.Parameter.empty and not variadic and option not in given:
+            raise SearchError(
+                f"{what}: {name} needs a value for {option!r}; give one there, or a default in "
+                f"{name}"
+            )
+
+
+def _kind(found: Any) -> str:
+    return f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"

@@ -1,0 +1,1 @@
+"""The results of a search as a page, pictures and a table on the terminal."""

@@ -1,0 +1,208 @@
+"""The driver: who trains what, when the time is up, and what a second session need not repeat."""
+
+import numpy as np
+import pytest
+from kerasloss_search import files
+from kerasloss_search.driver import Driver, SearchError
+from kerasloss_search.executor import Event
+from kerasloss_search.jobs import Epoch, Final, Result
+from kerasloss_search.records import Record
+from kerasloss_search.space import Space
+from kerasloss_search.study import Study
+from kerasloss_search.tracking import NullTracker
+
+SPACE = Space.of(("dice", "focal", "lovasz", "hausdorff"), steps=20)
+
+
+class Nobody:
+    def __init__(self):
+        self.done = []
+
+    def started(self, proposal): ...
+
+    def ended(self, record, best): ...
+
+    def lost(self, number, reason): ...
+
+    def finals(self, done, total):
+        self.done.append((done, total))
+
+
+class Pool:
+    """Workers that finish when polled, in the order in which they were given work."""
+
+    def __init__(self, workers=1, fails=0):
+        self.workers, self.fails = workers, fails
+        self.busy, self.history = {}, []
+
+    def idle(self):
+        return [worker for worker in range(self.workers) if worker not in self.busy]
+
+    def submit(self, worker, task, call, arguments):
+        self.busy[worker] = task, call, arguments
+        self.history.append((worker, task, arguments))
+
+    def answer(self, worker, go_on): ...
+
+    def poll(self, timeout_s):
+        for worker, (task, call, arguments) in list(self.busy.items()):
+            if call == "train":
+                yield Event(worker, "epoch", task, Epoch(0, 0.5, 0.1, {"loss": 1.0, "dice": 0.5}))
+                del self.busy[worker]
+                yield Event(worker, "done", task, Result("complete", {"dice": 0.5}, 0, 1.0))
+                continue
+            del self.busy[worker]
+            if self.fails:
+                self.fails -= 1
+                yield Event(worker, "failed", task, "out of memory")
+                continue
+            trial, _, seed, _ = arguments
+            yield Event(worker, "done", task, Final(trial, seed, 0.6, {"dice": [0.5]}, [0.6], 1.0))
+
+
+@pytest.fixture
+def made(tmp_path):
+    def make(pool):
+        study = Study(tmp_path, SPACE, identity={}, epochs=1, seed=0)
+        return Driver(study, pool, NullTracker(), tmp_path, Nobody()), study
+
+    return make
+
+
+def plain(number, **changes):
+    params = {**SPACE.baselines()["dice"], **changes}
+    return Record(number, SPACE.decode(params), "dice", "complete", 0.5, 1.0, {"dice": 0.5})
+
+
+def test_so_many_trials_and_their_logs(made, tmp_path):
+    driver, study = made(Pool())
+    driver.search(7)
+    assert study.ended == 7
+    assert files.read_json(files.logs_file(tmp_path, 0)) == {"loss": [1.0], "dice": [0.5]}
+    driver.search(7)
+    assert study.ended == 7
+
+
+def test_no_trial_begins_after_the_time_is_up(made, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("kerasloss_search.driver.time.monotonic", lambda: now[0])
+    pool = Pool()
+    submit = pool.submit
+
+    def slowly(*arguments):
+        now[0] += 10.0
+        submit(*arguments)
+
+    pool.submit = slowly
+    driver, study = made(pool)
+    driver.search(100, time_s=35.0)
+    assert study.ended == 4
+    assert study.spent_s == pytest.approx(40.0)
+    # A later session counts the time of the first.
+    again, study = made(pool)
+    again.search(100, time_s=35.0)
+    assert study.ended == 4
+    again.search(100, time_s=45.0)
+    assert study.ended == 5
+
+
+def test_the_next_trial_is_asked_for_while_one_trains(made):
+    pool = Pool()
+    driver, study = made(pool)
+    running, poll = [], pool.poll
+
+    def watched(timeout_s):
+        running.append(len(study.running))
+        yield from poll(timeout_s)
+
+    pool.poll = watched
+    driver.search(4)
+    # The last one needs no successor.
+    assert running == [2, 2, 2, 1]
+    assert [task for _, task, _ in pool.history] == [0, 1, 2, 3]
+
+
+def test_a_trial_that_was_asked_for_too_late_waits_for_another_session(made, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("kerasloss_search.driver.time.monotonic", lambda: now[0])
+    pool = Pool()
+    poll = pool.poll
+
+    def slowly(timeout_s):
+        now[0] += 10.0
+        yield from poll(timeout_s)
+
+    pool.poll = slowly
+    driver, study = made(pool)
+    baselines = len(SPACE.baselines())
+    driver.search(100, time_s=5.0)
+    assert study.ended == 1 and not study.running
+    again, study = made(Pool())
+    assert study.interrupted == []
+    again.search(baselines)
+    assert {record.baseline for record in study.records} == set(SPACE.baselines())
+    assert study.ended == baselines
+
+
+def test_a_trial_goes_to_the_worker_that_has_its_step(made):
+    pool = Pool(workers=2)
+    driver, study = made(pool)
+    lovasz, hausdorff = {"use/lovasz": True}, {"use/hausdorff": True}
+    base = SPACE.baselines()["dice"]
+    while study.ended < 2:
+        driver.search(2)
+    del pool.history[:]
+    for change in (lovasz, hausdorff, hausdorff, lovasz):
+        study._study.enqueue_trial({**base, **change})
+    driver.search(6)
+    workers = {}
+    for worker, _, (recipe,) in pool.history:
+        workers.setdefault(SPACE.structure(recipe), set()).add(worker)
+    assert all(len(some) == 1 for some in workers.values())
+    assert len(workers) == 2
+
+
+def test_final_trainings_are_done_once(made, tmp_path):
+    pool = Pool()
+    driver, _ = made(pool)
+    records = [plain(0), plain(3, **{"use/lovasz": True})]
+    found = driver.finals(records, [1000, 1001])
+    assert [[final.seed for final in found[n]] for n in (0, 3)] == [[1000, 1001]] * 2
+    assert len(pool.history) == 4
+    assert driver._progress.done[0] == (0, 4) and driver._progress.done[-1] == (4, 4)
+    # Another session, with one seed more.
+    again, _ = made(Pool())
+    more = again.finals(records, [1000, 1001, 1002])
+    assert [task for _, task, _ in again._executor.history] == [(0, 1002), (3, 1002)]
+    assert more[0][:2] == found[0]
+
+
+def test_final_trainings_of_one_structure_follow_each_other(made):
+    pool = Pool()
+    driver, _ = made(pool)
+    driver.finals([plain(0), plain(3, **{"use/lovasz": True}), plain(4)], [1, 2])
+    order = [SPACE.structure(arguments[1]) for _, _, arguments in pool.history]
+    assert len(set(order)) == 2
+    changes = sum(a != b for a, b in zip(order, order[1:], strict=False))
+    assert changes == 1
+
+
+def test_a_final_training_that_fails_is_tried_once_more(made):
+    driver, _ = made(Pool(fails=1))
+    assert len(driver.finals([plain(0)], [1])[0]) == 1
+
+
+def test_a_final_training_that_fails_twice_ends_the_search_with_a_line(made, tmp_path):
+    driver, _ = made(Pool(fails=2))
+    with pytest.raises(SearchError, match="trial 0 .* failed twice: out of memory"):
+        driver.finals([plain(0)], [1])
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+    path = tmp_path / "x.json"
+    files.write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        files.write_json(path, {"a": np.float64})
+    assert files.read_json(path) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+    assert files.read_json(tmp_path / "none.json") is None

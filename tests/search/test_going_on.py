@@ -1,0 +1,133 @@
+"""What a later session makes of a folder: nothing found is lost, and it comes to an end."""
+
+import json
+import math
+
+import pytest
+import stub_pool
+from kerasloss_search import cli, conclusion
+from kerasloss_search.executor import Event
+from kerasloss_search.jobs import Final
+from kerasloss_search.synthetic import write_micrographs
+from stub_pool import StubPool
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    write_micrographs(folder, count=12, size=32, foreground=0.1)
+    return folder
+
+
+@pytest.fixture
+def search(pictures, folder, monkeypatch, capsys):
+    """Runs the command in one folder, without training."""
+
+    def run(*more, pool=StubPool):
+        stub_pool.search(monkeypatch.setattr, pool)
+        given = ["run", "--images", str(pictures / "images"), "--masks", str(pictures / "masks")]
+        given += ["--group", r"micrograph_\d+", "--size", "32", "--epochs", "2"]
+        given += ["--terms", "dice,cross_entropy", "--trials", "6", "--final-seeds", "3"]
+        code = cli.main([*given, "--output", str(folder), *more])
+        printed, error = capsys.readouterr()
+        assert "Traceback" not in printed + error
+        return code, " ".join((printed + error).split())
+
+    return run
+
+
+def results(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+class Stopped(StubPool):
+    def submit(self, worker, task, call, arguments):
+        raise KeyboardInterrupt
+
+
+class Broken(StubPool):
+    """A set-up in which every trial fails."""
+
+    def poll(self, timeout_s):
+        if self._work is not None:
+            self._work = None
+            yield Event(0, "failed", self._task, "no memory")
+
+
+def test_what_a_finished_search_found_outlives_a_longer_one_that_is_stopped(search, folder):
+    assert search()[0] == 0
+    before = results(folder)
+    assert len(before["finals"]) == 6
+    code, printed = search("--trials", "20", pool=Stopped)
+    assert code == 130 and "The same command goes on" in printed
+    assert results(folder) == before
+    assert search("--trials", "8")[0] == 0
+    assert len(results(folder)["trials"]) == 8
+
+
+def test_a_verdict_outlives_a_stop_while_the_report_is_drawn(search, folder, monkeypatch):
+    def stop(folder):
+        raise KeyboardInterrupt
+
+    stub_pool.search(monkeypatch.setattr)
+    monkeypatch.setattr(stub_pool, "_no_pictures", stop)
+    assert search()[0] == 130
+    assert conclusion.write_report is stop
+    assert len(results(folder)["finals"]) == 6
+
+
+def test_a_stopped_search_has_results_so_far(search, folder):
+    class Later(StubPool):
+        def submit(self, worker, task, call, arguments):
+            if task == 3:
+                raise KeyboardInterrupt
+            super().submit(worker, task, call, arguments)
+
+    assert search(pool=Later)[0] == 130
+    assert len(results(folder)["trials"]) == 3 and results(folder)["finals"] == []
+    assert search()[0] == 0
+    assert len(results(folder)["finals"]) == 6
+
+
+def test_after_three_failures_the_same_command_goes_on(search, folder):
+    for _ in range(2):
+        code, printed = search("--trials", "12", pool=Broken)
+        assert code == 2 and "the first 3 trials failed: no memory" in printed
+    assert search("--trials", "12")[0] == 0
+    # The plain losses that had failed were trained after all.
+    plain = {final["label"] for final in results(folder)["finals"] if final["baseline"]}
+    assert plain == {"cross-entropy", "dice", "dice + cross-entropy"}
+
+
+def test_a_loss_that_diverges_in_the_end_is_left_out_and_named(search, folder):
+    class Diverges(StubPool):
+        def _final(self, trial, recipe, seed, stem):
+            if trial == 0 and seed == 1001:
+                yield "done", Final(trial, seed, math.nan, {}, [], 0.01, diverged=True)
+            else:
+                yield from super()._final(trial, recipe, seed, stem)
+
+    assert search(pool=Diverges)[0] == 0
+    found = results(folder)
+    assert 0 not in [final["trial"] for final in found["finals"]]
+    (said,) = [sentence for sentence in found["verdict"] if "left out" in sentence]
+    assert "NaN or infinite in 1 of 3 trainings" in said
+    assert search(pool=Diverges)[0] == 0, "again, from the files"
+
+
+def test_every_loss_diverges_in_the_end(search, folder):
+    class Diverges(StubPool):
+        def _final(self, trial, recipe, seed, stem):
+            yield "done", Final(trial, seed, math.nan, {}, [], 0.01, diverged=True)
+
+    code, printed = search(pool=Diverges)
+    assert code == 2 and "nothing to compare" in printed
+    assert len(results(folder)["trials"]) == 6
+
+
+def test_fewer_final_seeds_than_before(search, folder):
+    """The weights of the best training may have been tidied away."""
+    assert search("--final-seeds", "8")[0] == 0
+    for seeds in (7, 4, 2, 1):
+        assert search("--final-seeds", str(seeds))[0] == 0
+        assert {len(final["seeds"]) for final in results(folder)["finals"]} == {seeds}

@@ -1,0 +1,110 @@
+"""The bench: trials do not see each other, and every option does what it says."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from kerasloss_search.dataset import Dataset
+from kerasloss_search.jobs import Settings
+from kerasloss_search.provenance import (
+    settings_from_json,
+    settings_to_json,
+)
+from kerasloss_search.space import Recipe, Space
+from kerasloss_search.trial import Bench
+
+pytestmark = pytest.mark.backend
+
+SPACE = Space.of(
+    ("dice", "focal", "lovasz", "cross_entropy"), optimizers=("adam", "nadam"), steps=8
+)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    images = rng.random((16, 16, 16, 1), dtype="float32")
+    masks = np.zeros((16, 16, 16), "uint8")
+    masks[:, 4:9, 3:8] = 1
+    images[masks == 1] += 0.6
+    names = tuple(f"image {index}" for index in range(16))
+    data = Dataset(
+        images, masks, names, names, np.arange(8), np.arange(8, 12), np.arange(12, 16), classes=2
+    )
+    path = tmp_path_factory.mktemp("data") / "data.npz"
+    data.save(path)
+    return Settings(
+        path, SPACE, epochs=2, batch_size=4, model_options={"width": 2, "depth": 1}, augment=False
+    )
+
+
+@pytest.fixture(scope="module")
+def bench(settings):
+    return Bench(settings)
+
+
+def recipe(**changes):
+    return SPACE.decode({**SPACE.baselines()["dice"], "learning_rate": 1e-2, **changes})
+
+
+def curve(bench, wanted):
+    scores = []
+    result = bench.run(wanted, lambda epoch: scores.append(epoch.score) or True)
+    assert result.outcome == "complete"
+    return scores, result
+
+
+def test_a_trial_does_not_see_the_ones_before_it(bench):
+    first, _ = curve(bench, recipe())
+    step = bench._steps[SPACE.structure(recipe())]
+    other, _ = curve(bench, recipe(**{"use/lovasz": True, "optimizer": "nadam"}))
+    again, _ = curve(bench, recipe())
+    assert again == first
+    assert other != first
+    # Not compiled twice.
+    assert bench._steps[SPACE.structure(recipe())] is step
+
+
+def test_folds_take_turns(bench, settings):
+    folds = Bench(dataclasses.replace(settings, folds=3)).folds()
+    held = np.concatenate([validation for _, validation in folds])
+    assert sorted(held) == list(range(12))
+    for train, validation in folds:
+        assert not set(train) & set(validation)
+        assert sorted([*train, *validation]) == list(range(12))
+
+
+def test_every_score_is_given_at_the_best_epoch(settings):
+    bench = Bench(dataclasses.replace(settings, scores=("iou", "hd95", "time"), folds=2))
+    reported = []
+    result = bench.run(recipe(), lambda epoch: reported.append(epoch.index) or True)
+    assert set(result.values) == {"iou", "hd95", "time"}
+    assert 0.0 <= result.values["iou"] <= 1.0 and result.values["time"] > 0.0
+    # Those of the first fold.
+    assert reported == [0, 1]
+
+
+def test_the_final_stage_starts_elsewhere_and_repeats_exactly(bench, settings, tmp_path):
+    first = bench.final(3, recipe(), 1000, tmp_path / "a")
+    other = bench.final(3, recipe(), 1001, tmp_path / "b")
+    curve(bench, recipe(**{"use/lovasz": True}))
+    stored = settings_to_json(settings)
+    settings = settings_from_json(stored, settings.data)
+    wanted = Recipe(**dataclasses.asdict(recipe()))
+    again = Bench(settings).final(3, wanted, 1000, tmp_path / "c")
+    assert again.curve == first.curve and again.test == first.test
+    assert other.curve != first.curve
+    with np.load(tmp_path / "a.npz") as ours, np.load(tmp_path / "c.npz") as theirs:
+        assert (ours["labels"] == theirs["labels"]).all()
+
+
+def test_a_driver_that_has_seen_enough_ends_a_trial(bench):
+    result = bench.run(recipe(), lambda epoch: False)
+    assert (result.outcome, result.best_epoch) == ("stopped", 0)
+    assert set(result.values) == {"dice"}
+
+
+def test_a_loss_that_is_nan_ends_a_trial(bench, monkeypatch):
+    monkeypatch.setattr(bench, "_starts", {0: [v * np.nan for v in bench._starts[0]]})
+    result = bench.run(recipe(), lambda epoch: True)
+    assert (result.outcome, result.values) == ("diverged", {})
