@@ -28,6 +28,7 @@ from kerasloss_search.dataset import Dataset
 from kerasloss_search.models import unet
 from kerasloss_search.scores import dice_per_image, to_labels
 from kerasloss_search.synthetic import write_micrographs
+from kerasloss_search.trial import hasty_compilation
 from weighting_report import report
 
 import kerasloss
@@ -70,7 +71,8 @@ class Trainer:
         self.model.optimizer.build(self.model.trainable_variables)
 
     def _network(self) -> keras.Model:
-        net = unet(self.data.images.shape[1:], 1, width=self.options.width)
+        with hasty_compilation():
+            net = unet(self.data.images.shape[1:], 1, width=self.options.width)
         layer = kerasloss.LogVariances(list(TERMS))
         # In all of them, so that the same seed gives the same start.
         learns = self.loss.weighting is not None and self.loss.weighting.learns
@@ -101,7 +103,7 @@ class Trainer:
             verbose=0,
             callbacks=[kerasloss.DynamicWeighting()],
         ).history
-        predicted = to_labels(self.model.predict(self.data.images[test], verbose=0))
+        predicted = to_labels(self.model.predict(self.data.pixels(test), verbose=0))
         scores = dice_per_image(self.data.masks[test], predicted, self.data.classes)
         weights = {name: [float(w) for w in history[f"weight/{name}"]] for name in TERMS}
         return {"scores": scores.tolist(), "weights": weights}
