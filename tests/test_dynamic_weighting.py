@@ -24,6 +24,7 @@ from training import (
     held,
     layers,
     network,
+    pixelwise,
     read,
     terms,
 )
@@ -264,7 +265,7 @@ def mixed_float16():
 def test_mixed_precision(mixed_float16):
     """Half precision for the model; weights and memory stay in float32."""
     loss = dynamic(warmup=2)
-    model = network(loss, rate=0.1)
+    model = network(loss, rate=0.1, stack=pixelwise)
     assert model.compute_dtype == "float16"
     logs = fit(model, DynamicWeighting(), epochs=2)
     assert all(np.isfinite(values).all() for values in logs.values())

@@ -51,13 +51,22 @@ def layers():
     return [convolution(3, "relu"), convolution(1, "sigmoid")]
 
 
+def pixelwise():
+    """Without convolutions, whose gradient PyTorch lacks in half precision on some processors."""
+    start = keras.initializers.GlorotUniform
+    return [
+        keras.layers.Dense(3, "relu", kernel_initializer=start(3)),
+        keras.layers.Dense(1, "sigmoid", kernel_initializer=start(1)),
+    ]
+
+
 def compiled(model, loss, rate=1.0, **options):
     model.compile(keras.optimizers.SGD(rate), loss=loss, **options)
     return model
 
 
-def network(loss, rate=1.0, **options):
-    return compiled(keras.Sequential([keras.Input((8, 8, 1)), *layers()]), loss, rate, **options)
+def network(loss, rate=1.0, stack=layers, **options):
+    return compiled(keras.Sequential([keras.Input((8, 8, 1)), *stack()]), loss, rate, **options)
 
 
 def terms():
