@@ -1,4 +1,4 @@
-"""Boundary and Hausdorff: their published values, their edges, and maps made before training."""
+"""Boundary and Hausdorff: published values and edges; maps made before training, DistanceMap's too."""
 
 import cases
 import keras
@@ -12,6 +12,11 @@ from scipy import ndimage
 import kerasloss
 
 MAP_LOSSES = [loss for loss in cases.LOSSES if "precomputed" in cases.hyper_parameters(loss)]
+with_unit = pytest.mark.parametrize(
+    "loss",
+    [loss for loss in MAP_LOSSES if "spacing" in cases.hyper_parameters(loss)],
+    ids=lambda loss: loss.__name__,
+)
 every_map_loss = pytest.mark.parametrize("loss", MAP_LOSSES, ids=lambda loss: loss.__name__)
 
 # Scene A of test_golden.py: an object of 2x2 pixels, in each of which the distance inside is 1.
@@ -27,7 +32,7 @@ def check(actual, expected):
 
 
 def test_there_are_losses_with_maps():
-    assert len(MAP_LOSSES) >= 2
+    assert len(MAP_LOSSES) >= 3
 
 
 # ---- published values ---------------------------------------------------------------------------
@@ -89,7 +94,7 @@ def test_a_class_without_boundary_keeps_its_gradient(loss, value):
     assert np.all(np.sign(gradient) == (1 if value == 0 else -1))
 
 
-@every_map_loss
+@with_unit
 def test_normalized_value_is_at_most_one(loss):
     y_true, _, _ = Case(3).data(seed=60)
     wrong = np.eye(3, dtype="float32")[(y_true.astype(int) + 1) % 3]
@@ -98,7 +103,7 @@ def test_normalized_value_is_at_most_one(loss):
         assert np.all(values > 0.05) and np.all(values <= 1)
 
 
-@every_map_loss
+@with_unit
 def test_normalized_value_knows_no_unit(loss):
     y_true, y_pred, _ = Case(3).data(seed=61)
     expected = array(twin(loss)(y_true, y_pred))
@@ -115,16 +120,24 @@ def join(y_true, channels, options):
     return kerasloss.with_distance_maps(y_true, classes=channels, **made)
 
 
-@every_map_loss
+OPTIONS = [
+    {},
+    {"normalize": False},
+    {"spacing": (0.5, 2.0)},
+    {"kind": "image"},
+    {"from_logits": True, "ignore_class": 255},
+    {"class_weight": True},
+]
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
-    "options",
+    ("loss", "options"),
     [
-        {},
-        {"normalize": False},
-        {"spacing": (0.5, 2.0)},
-        {"from_logits": True, "ignore_class": 255},
-        {"class_weight": True},
+        (loss, options)
+        for loss in MAP_LOSSES
+        for options in OPTIONS
+        if set(options) <= set(cases.hyper_parameters(loss)) | cases.COMMON
     ],
     ids=str,
 )
@@ -158,12 +171,24 @@ def test_precomputed_maps_of_a_one_hot_target(loss):
     np.testing.assert_allclose(array(actual), expected, rtol=1e-6)
 
 
+def test_precomputed_maps_where_a_class_fills_the_image():
+    """Its map holds the diagonal, where the graph finds no boundary: neither gives it a rim."""
+    y_true = np.stack([np.ones((8, 7), "int32"), np.zeros((8, 7), "int32")])
+    y_pred = Case(1).data(seed=67)[1]
+    joined = kerasloss.with_distance_maps(y_true, classes=1)
+    for kind in ("object", "image"):
+        expected = array(kerasloss.distance_map(y_true, y_pred, kind=kind))
+        actual = array(kerasloss.distance_map(joined, y_pred, kind=kind, precomputed=True))
+        np.testing.assert_allclose(actual, expected, rtol=1e-6)
+        np.testing.assert_allclose(expected, array(kerasloss.cross_entropy(y_true, y_pred)), 1e-6)
+
+
 @every_map_loss
 def test_precomputed_maps_are_used(loss):
     y_true, y_pred, _ = Case(1).data(seed=64)
     joined = kerasloss.with_distance_maps(y_true, classes=1)
     expected = array(twin(loss)(joined, y_pred, precomputed=True))
-    joined[..., 1] = np.where(joined[..., 1] > 0, joined[..., 1] ** 2, joined[..., 1])
+    joined[..., 1] += np.random.default_rng(0).random(joined.shape[:-1])
     assert np.all(abs(array(twin(loss)(joined, y_pred, precomputed=True)) - expected) > 1e-4)
 
 
@@ -196,6 +221,7 @@ def test_compound_shows_the_maps_only_to_those_that_take_them():
         maps = {
             "edge": kerasloss.Boundary(precomputed=precomputed),
             "far": kerasloss.Hausdorff(precomputed=precomputed),
+            "rim": kerasloss.DistanceMap(precomputed=precomputed),
         }
         return kerasloss.Compound(terms | maps)
 
@@ -238,10 +264,17 @@ def test_bad_masks_are_refused(masks, options, word):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("normalize", 1), ("precomputed", "yes"), ("spacing", 0.0), ("spacing", "1"), ("spacing", ())],
-)
-@every_map_loss
+    ("loss", "name", "value"),
+    [
+        (loss, name, value)
+        for loss in MAP_LOSSES
+        for name, value in (
+            ("normalize", 1), ("precomputed", "yes"), ("spacing", 0.0), ("spacing", "1"),
+            ("spacing", ()),
+        )
+        if name in cases.hyper_parameters(loss)
+    ],
+)  # fmt: skip
 def test_bad_option_is_refused(loss, name, value):
     with pytest.raises(ValueError, match=name):
         loss(**{name: value})

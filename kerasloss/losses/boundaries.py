@@ -8,10 +8,10 @@ from keras import ops
 from keras.saving import register_keras_serializable
 
 from kerasloss import _check
-from kerasloss.losses.base import SegmentationLoss, class_factors, class_mean
+from kerasloss.losses.base import class_factors, class_mean
 from kerasloss.losses.distances import DistanceLoss, read
 from kerasloss.ops.distance import distance_transform
-from kerasloss.ops.maps import signed
+from kerasloss.ops.maps import signed, split, unsigned
 from kerasloss.ops.objects import object_size
 from kerasloss.ops.parts import cross_entropy_cost, pixel_mean
 from kerasloss.ops.pixels import Pixels, Tensor, divide, prepare
@@ -21,9 +21,8 @@ __all__ = ["Boundary", "DistanceMap", "boundary", "distance_map"]
 Kind = Literal["object", "image"]
 
 
-def _rim(inside: Tensor, kind: Kind) -> Tensor:
+def _rim(inside: Tensor, distance: Tensor, kind: Kind) -> Tensor:
     """Closeness to the boundary of a mask, 0 to 1 inside and 0 outside; shape `(batch, *space)`."""
-    distance = distance_transform(inside)
     if kind == "object":
         largest = object_size(inside, distance)
         return ops.where(largest > 0, 1.0 - divide(distance, largest), 0.0)
@@ -32,16 +31,21 @@ def _rim(inside: Tensor, kind: Kind) -> Tensor:
     return divide(depth, ops.max(depth, axis=axes, keepdims=True))
 
 
-def _closeness(pixels: Pixels, kind: Kind) -> Tensor:
-    """The map D of the whole target, shape `(batch, 1, *space)`."""
+def _closeness(pixels: Pixels, kind: Kind, maps: Tensor | None) -> Tensor:
+    """The map D of the whole target, shape `(batch, 1, *space)`; `maps` are signed distances."""
     counted = True if pixels.weight is None else pixels.weight[..., 0] > 0
     inside = [pixels.target[..., c] > 0.5 for c in range(pixels.channels)]
+    known = None if maps is None else ops.unstack(unsigned(maps, pixels.target > 0.5), axis=-1)
     if pixels.channels == 1:
         inside = [ops.logical_not(inside[0]), *inside]
+        # Both classes have the same boundary.
+        known = known and [*known, *known]
     total = 0.0
     # The background is no object; seen over the image it has a rim like any other class.
-    for mask in inside[1:] if kind == "object" else inside:
-        total = total + _rim(ops.logical_and(mask, counted), kind)
+    for c in range(1 if kind == "object" else 0, len(inside)):
+        mask = ops.logical_and(inside[c], counted)
+        distance = distance_transform(mask) if known is None else ops.where(mask, known[c], 0.0)
+        total = total + _rim(mask, distance, kind)
     return ops.cast(ops.expand_dims(ops.stop_gradient(total), 1), pixels.dtype)
 
 
@@ -51,12 +55,16 @@ def distance_map(
     *,
     sample_weight: Tensor | None = None,
     kind: Kind = "object",
+    precomputed: bool = False,
     from_logits: bool = False,
     class_weight: Any = None,
     ignore_class: int | None = None,
 ) -> Tensor:
     """Functional twin of `kerasloss.DistanceMap`: one value an image, shape `(batch,)`."""
     _check.choice("distance_map", "kind", kind, ("object", "image"))
+    maps = None
+    if precomputed:
+        y_true, maps = split("distance_map", y_true, y_pred)
     pixels = prepare(
         "distance_map",
         y_true,
@@ -67,11 +75,11 @@ def distance_map(
     )
     factors = class_factors(pixels, class_weight, "distance_map")
     cost = cross_entropy_cost(pixels, factors)
-    return pixel_mean(pixels, (1.0 + _closeness(pixels, kind)) * cost)
+    return pixel_mean(pixels, (1.0 + _closeness(pixels, kind, maps)) * cost)
 
 
 @register_keras_serializable("kerasloss")
-class DistanceMap(SegmentationLoss):
+class DistanceMap(DistanceLoss):
     """Cross-entropy in which pixels near the boundary of the target weigh up to twice as much.
 
     Use it when outlines matter more than the inside of objects. The distances are computed from
@@ -93,6 +101,9 @@ class DistanceMap(SegmentationLoss):
         kind: `"object"` normalises inside each object and leaves the background at weight 1 (the
             bubble study); `"image"` emphasises both sides of the boundary, normalised over the
             image (Caliva et al.).
+        precomputed: `y_true` comes from `kerasloss.with_distance_maps`: no distance is computed in
+            training. Then a pixel of weight 0 still shapes the distances, and the background of a
+            sigmoid channel is not bounded by ignored pixels.
         from_logits: whether `y_pred` holds logits; otherwise probabilities.
         class_weight: as in `CrossEntropy`.
         ignore_class: label whose pixels count nowhere; they bound an object like another class.
@@ -119,6 +130,7 @@ class DistanceMap(SegmentationLoss):
         self,
         *,
         kind: Kind = "object",
+        precomputed: bool = False,
         from_logits: bool = False,
         class_weight: Any = None,
         ignore_class: int | None = None,
@@ -129,6 +141,7 @@ class DistanceMap(SegmentationLoss):
         _check.choice("DistanceMap", "kind", kind, ("object", "image"))
         super().__init__(
             kind=kind,
+            precomputed=precomputed,
             from_logits=from_logits,
             class_weight=class_weight,
             ignore_class=ignore_class,

@@ -13,7 +13,7 @@ from kerasloss_search.dataset import as_float
 __all__ = ["Batches"]
 
 Images = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int32]
+Labels = npt.NDArray[np.int32] | npt.NDArray[np.float32]
 
 _BRIGHTNESS = 0.1
 _CONTRAST = 0.2
@@ -31,7 +31,8 @@ class Batches(keras.utils.PyDataset):
     Args:
         images: Values between 0 and 1, shape (images, height, width, channels), float32 or uint16
             as in `Dataset.images`.
-        masks: Class numbers, shape (images, height, width); 255 stays 255.
+        masks: Class numbers, shape (images, height, width); 255 stays 255. Or, float32, what
+            `kerasloss.with_distance_maps` makes of them: distances turn with their image.
         batch_size: Images a batch; at most the number of images is used.
         seed: Seed of order, crops and augmentation, 0 or more.
         augment: Whether images are flipped, turned, and changed in brightness and contrast.
@@ -45,7 +46,7 @@ class Batches(keras.utils.PyDataset):
     def __init__(
         self,
         images: Images | npt.NDArray[np.uint16],
-        masks: npt.NDArray[np.integer[Any]],
+        masks: npt.NDArray[np.integer[Any]] | npt.NDArray[np.float32],
         *,
         batch_size: int,
         seed: int,
@@ -54,10 +55,10 @@ class Batches(keras.utils.PyDataset):
     ) -> None:
         # Threads would gain nothing: a batch is a slice of arrays that are ready.
         super().__init__(workers=1, use_multiprocessing=False)
-        if images.ndim != 4 or len(images) == 0 or masks.shape != images.shape[:3]:
+        if images.ndim != 4 or len(images) == 0 or masks.shape[:3] != images.shape[:3]:
             raise ValueError(
                 "`Batches`: `images` must be (images, height, width, channels) with at least "
-                "one image, and `masks` the same without channels. Received: "
+                "one image, and `masks` the same, with or without channels. Received: "
                 f"images.shape={images.shape}, masks.shape={masks.shape}."
             )
         if batch_size < 1:
@@ -104,7 +105,8 @@ class Batches(keras.utils.PyDataset):
         return len(self._images) // self.batch_size
 
     def __getitem__(self, index: int) -> tuple[Images, Labels]:
-        """One batch: float32 (batch, height, width, channels), int32 (batch, height, width)."""
+        """One batch: float32 (batch, height, width, channels), and int32 (batch, height, width) or
+        float32 masks with their maps."""
         if not 0 <= index < len(self):
             raise IndexError(f"`Batches`: there are {len(self)} batches. Received: {index}.")
         part = slice(index * self.batch_size, (index + 1) * self.batch_size)
@@ -128,7 +130,7 @@ class Batches(keras.utils.PyDataset):
         # In one step: TensorFlow reads batches in another thread.
         self._drawn: tuple[Images, Labels] = (
             x,
-            y.astype(np.int32, copy=False),
+            y if y.ndim == 4 else y.astype(np.int32, copy=False),
         )
 
 
@@ -150,8 +152,8 @@ class _Augmentation:
         ]
 
     def __call__(
-        self, x: Images, y: npt.NDArray[np.integer[Any]], rng: np.random.Generator
-    ) -> tuple[Images, npt.NDArray[np.integer[Any]]]:
+        self, x: Images, y: npt.NDArray[Any], rng: np.random.Generator
+    ) -> tuple[Images, npt.NDArray[np.float32]]:
         # A quarter turn would change the shape of an oblong image.
         turns = rng.choice((0, 1, 2, 3) if x.shape[1] == x.shape[2] else (0, 2), size=len(x))
         for turn in np.unique(turns[turns > 0]):
@@ -159,7 +161,8 @@ class _Augmentation:
             x[turned] = np.rot90(x[turned], turn, axes=(1, 2))
             y[turned] = np.rot90(y[turned], turn, axes=(1, 2))
         images = keras.ops.convert_to_tensor(x, dtype="float32")
-        masks = keras.ops.convert_to_tensor(y[..., None], dtype="float32")
+        flat = y.ndim == 3
+        masks = keras.ops.convert_to_tensor(y[..., None] if flat else y, dtype="float32")
         # The flip comes first also because it copies: brightness adds in place on PyTorch.
         change = self.flip.get_random_transformation(images, training=True, seed=_seed(rng))
         images = self.flip.transform_images(images, change, training=True)
@@ -167,7 +170,7 @@ class _Augmentation:
         for layer in self.tones:
             change = layer.get_random_transformation(images, training=True, seed=_seed(rng))
             images = layer.transform_images(images, change, training=True)
-        return _array(images), _array(masks)[..., 0].astype(np.int32)
+        return _array(images), _array(masks)[..., 0] if flat else _array(masks)
 
 
 def _array(tensor: Any) -> npt.NDArray[np.float32]:

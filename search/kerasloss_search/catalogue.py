@@ -39,6 +39,7 @@ class Term:
         usual: option -> value in a baseline.
         costly: whether it takes so long that it is computed only where it is in use.
         usually: whether it is among the terms of a search that names none.
+        maps: whether it can be given distance maps that are computed before training.
     """
 
     family: str
@@ -47,6 +48,7 @@ class Term:
     usual: Mapping[str, float] = field(default_factory=dict)
     costly: bool = False
     usually: bool = False
+    maps: bool = False
 
 
 _SIDES = {"alpha": Range(0.1, 0.9), "beta": Range(0.1, 0.9)}
@@ -70,7 +72,7 @@ TERMS: dict[str, Term] = {
         usually=True,
     ),
     # Both sides of the boundary, because the other kind takes time that grows with the objects.
-    "distance_map": Term("distribution", fixed={"kind": "image"}, usually=True),
+    "distance_map": Term("distribution", fixed={"kind": "image"}, usually=True, maps=True),
     "dice": Term("region", usually=True),
     "iou": Term("region", usually=True),
     "tversky": Term("region", ranges=_SIDES, usual={"alpha": 0.3, "beta": 0.7}, usually=True),
@@ -107,9 +109,9 @@ TERMS: dict[str, Term] = {
         costly=True,
     ),
     "lovasz": Term("region", costly=True),
-    "boundary": Term("boundary", costly=True),
+    "boundary": Term("boundary", costly=True, maps=True),
     "hausdorff": Term(
-        "boundary", ranges={"alpha": Range(0.5, 3.0)}, usual={"alpha": 2.0}, costly=True
+        "boundary", ranges={"alpha": Range(0.5, 3.0)}, usual={"alpha": 2.0}, costly=True, maps=True
     ),
     "cl_dice": Term(
         "topology", ranges={"alpha": Range(0.1, 0.9)}, usual={"alpha": 0.5}, costly=True

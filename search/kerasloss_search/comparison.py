@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,8 @@ class Comparison:
         difference: of the mean scores, ours minus theirs.
         low: lower end of its 95 % interval.
         high: upper end.
-        p: how often a difference as large arises where there is none; two-sided.
+        p: how often a difference as large arises where there is none, two-sided: by other images,
+            by other trainings or by both, whichever is the likelier explanation.
         units: number of groups of images that are independent of each other.
     """
 
@@ -42,9 +44,11 @@ def compare(
 ) -> Comparison:
     """Compares the scores of two losses, each trained from several seeds, on the same images.
 
-    The test changes the sign of the difference for whole groups of images: two tiles of one
-    micrograph are no two observations. The interval draws groups and seeds anew, so that it
-    shows what other images and another training might have given.
+    Three tests have to agree. One changes the sign of the difference for whole groups of images:
+    two tiles of one micrograph are no two observations. One deals out the trainings anew to the
+    two losses: what differs no more than one seed from the next is no difference between losses.
+    The third is the interval's: it draws groups and seeds anew, so that it shows what other images
+    and another training might have given together.
 
     Args:
         ours: scores, shape (seeds, images).
@@ -59,9 +63,15 @@ def compare(
     # The same groups on both sides, but seeds of their own.
     often = _drawn_groups(count, rng)
     draws = [_means(values, member, often, rng) for values in (first, second)]
-    low, high = np.quantile(draws[0] - draws[1], [0.025, 0.975])
+    change = draws[0] - draws[1]
+    low, high = np.quantile(change, [0.025, 0.975])
+    p = max(
+        _sign_test(sums, rng),
+        _dealing_test(first.mean(axis=1), second.mean(axis=1), rng),
+        2.0 * (1 + min((change <= 0).sum(), (change >= 0).sum())) / (_DRAWS + 1),
+    )
     difference = float(first.mean() - second.mean())
-    return Comparison(difference, float(low), float(high), _sign_test(sums, rng), count)
+    return Comparison(difference, float(low), float(high), min(1.0, float(p)), count)
 
 
 def interval(
@@ -87,9 +97,10 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-def smallest_p(units: int) -> float:
-    """What the test can give at least for so many groups."""
-    return 2.0 ** (1 - units) if units <= _EXACT else 1.0 / (_DRAWS + 1)
+def smallest_p(units: int, seeds: int) -> float:
+    """What the test can give at least for so many groups, and so many trainings of each loss."""
+    by_images = 2.0 ** (1 - units) if units <= _EXACT else 0.0
+    return max(by_images, 2.0 / math.comb(2 * seeds, seeds), 2.0 / (_DRAWS + 1))
 
 
 def _members(groups: Sequence[str]) -> tuple[npt.NDArray[np.int64], int]:
@@ -106,8 +117,13 @@ def _by_unit(values: Values, member: npt.NDArray[np.int64], count: int) -> Value
 
 
 def _drawn_groups(count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """How often each group is drawn, as many as there are with replacement; (draws, groups)."""
-    return rng.multinomial(count, np.full(count, 1 / count), size=_DRAWS)
+    """How often each group is drawn, with replacement; (draws, groups)."""
+    return _drawn(count, rng)
+
+
+def _drawn(count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    # One less than there are: with all of them the mean of a few varies too little, by (n - 1) / n.
+    return rng.multinomial(max(1, count - 1), np.full(count, 1 / count), size=_DRAWS)
 
 
 def _means(
@@ -117,11 +133,11 @@ def _means(
     rng: np.random.Generator,
 ) -> Values:
     """Mean score of every draw of groups, with the seeds drawn anew, too."""
-    count, seeds = often.shape[1], len(values)
-    drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=_DRAWS)
+    count = often.shape[1]
+    drawn = _drawn(len(values), rng)
     sums = often @ _by_unit(values, member, count).T
     images = often @ np.bincount(member, minlength=count)
-    means: Values = (sums * drawn).sum(axis=1) / (seeds * images)
+    means: Values = (sums * drawn).sum(axis=1) / (drawn.sum(axis=1) * images)
     return means
 
 
@@ -134,3 +150,19 @@ def _sign_test(sums: Values, rng: np.random.Generator) -> float:
         return float((np.abs(signs @ sums) >= limit).mean())
     signs = rng.choice((1.0, -1.0), size=(_DRAWS, len(sums)))
     return float((1 + (np.abs(signs @ sums) >= limit).sum()) / (_DRAWS + 1))
+
+
+def _dealing_test(ours: Values, theirs: Values, rng: np.random.Generator) -> float:
+    """How often trainings dealt out anew differ as much in their mean; one number a training."""
+    pool, count = np.concatenate([ours, theirs]), len(ours)
+    observed = abs(ours.mean() - theirs.mean())
+    limit = observed * (1 - 1e-9) - 1e-12
+    exact = math.comb(len(pool), count) <= _DRAWS
+    if exact:
+        chosen = np.array(list(itertools.combinations(range(len(pool)), count)))
+    else:
+        chosen = rng.permuted(np.tile(np.arange(len(pool)), (_DRAWS, 1)), axis=1)[:, :count]
+    sums = pool[chosen].sum(axis=1)
+    difference = np.abs(sums / count - (pool.sum() - sums) / (len(pool) - count))
+    extreme = difference >= limit
+    return float(extreme.mean()) if exact else float((1 + extreme.sum()) / (_DRAWS + 1))

@@ -9,10 +9,10 @@ from typing import Any
 from keras import ops
 
 import kerasloss
-from kerasloss_search.catalogue import TERMS
+from kerasloss_search.catalogue import TERMS, Term
 from kerasloss_search.space import FUSED, Recipe, Space, is_dotted
 
-__all__ = ["apply", "compound_for", "standalone", "strategy_named"]
+__all__ = ["apply", "compound_for", "standalone", "strategy_named", "takes_maps"]
 
 _METHODS = ("var", "mad", "bayes")
 
@@ -57,7 +57,9 @@ _CLASSES: dict[str, type[kerasloss.weighting.Weighting]] = {
 }
 
 
-def compound_for(space: Space, recipe: Recipe, common: Mapping[str, object]) -> kerasloss.Compound:
+def compound_for(
+    space: Space, recipe: Recipe, common: Mapping[str, object], *, maps: bool = False
+) -> kerasloss.Compound:
     """A compound for all recipes of one structure, to be compiled once and set by `apply`.
 
     Terms that cost little and that a trial does not use ride along with weight 0: next to a network
@@ -67,9 +69,10 @@ def compound_for(space: Space, recipe: Recipe, common: Mapping[str, object]) -> 
         space: the search space.
         recipe: a recipe of that structure.
         common: options that all terms share, such as `from_logits`.
+        maps: whether the targets carry distance maps for the terms that can take them.
     """
     terms = {
-        name: _loss(name, term.fixed, recipe.options.get(name, term.usual), common)
+        name: _loss(name, _fixed(term, maps), recipe.options.get(name, term.usual), common)
         for name, term in space.terms.items()
         if name in recipe.terms or not (term.costly or is_dotted(name))
     }
@@ -77,9 +80,15 @@ def compound_for(space: Space, recipe: Recipe, common: Mapping[str, object]) -> 
     return kerasloss.Compound(
         terms,
         weighting=_AnyMethod() if recipe.strategy in FUSED else strategy_named(recipe.strategy),
-        auxiliary=_auxiliary(auxiliary, common),
+        auxiliary=_auxiliary(auxiliary, common, maps=maps),
         auxiliary_scale=0.0,
     )
+
+
+def takes_maps(compound: kerasloss.Compound) -> bool:
+    """Whether a term of a compound wants targets that carry distance maps."""
+    losses = [*compound.terms.values(), compound.auxiliary]
+    return any(getattr(loss, "precomputed", False) for loss in losses)
 
 
 def apply(compound: kerasloss.Compound, recipe: Recipe) -> None:
@@ -144,9 +153,13 @@ def strategy_named(name: str) -> kerasloss.weighting.Weighting:
 
 
 def _auxiliary(
-    name: str | None, common: Mapping[str, object]
+    name: str | None, common: Mapping[str, object], *, maps: bool = False
 ) -> kerasloss.losses.SegmentationLoss | None:
-    return None if name is None else _loss(name, TERMS[name].fixed, {}, common)
+    return None if name is None else _loss(name, _fixed(TERMS[name], maps), {}, common)
+
+
+def _fixed(term: Term, maps: bool) -> Mapping[str, Any]:
+    return {**term.fixed, "precomputed": True} if maps and term.maps else term.fixed
 
 
 def _strategy(recipe: Recipe) -> kerasloss.weighting.Weighting | None:

@@ -26,6 +26,8 @@ __all__ = ["Bench", "hasty_compilation"]
 
 Arrays = list[npt.NDArray[Any]]
 
+# Distance maps are computed once, unless all of them together would take more than this.
+_MAPS_BYTES = 2**30
 # Compiled steps that are kept: each holds the optimiser's variables, too.
 _STEPS = 8
 
@@ -41,13 +43,19 @@ class Bench:
         self.settings = settings
         self.data = Dataset.load_npz(settings.data)
         self._common: dict[str, object] = {"from_logits": settings.from_logits}
-        if (self.data.masks == IGNORED).any():
+        ignored = bool((self.data.masks == IGNORED).any())
+        if ignored:
             self._common["ignore_class"] = IGNORED
+        # A window has other distances than the whole image, and pixels that are left out bound the
+        # background only where the distances are computed in the step.
+        channels = 1 if self.data.classes == 2 else self.data.classes
+        fit = 4 * (1 + channels) * self.data.masks.size <= _MAPS_BYTES
+        self._maps = fit and settings.crop is None and not ignored
         self._score = scores.SCORES[settings.scores[0]]
         self.net = self._network(settings.seed)
         self._starts = {settings.seed: _values(self.net.variables)}
         self._steps: OrderedDict[tuple[str, ...], tuple[keras.Model, Arrays]] = OrderedDict()
-        self._batches: dict[bytes, Batches] = {}
+        self._batches: dict[tuple[bytes, bool], Batches] = {}
 
     def _network(self, seed: int) -> keras.Model:
         keras.utils.set_random_seed(seed)
@@ -146,7 +154,7 @@ class Bench:
         step = self._step(recipe, seed)
         watch = _Watch(self, held, report)
         step.fit(
-            self._batches_of(train, seed),
+            self._batches_of(train, seed, maps=recipes.takes_maps(step.loss)),
             epochs=self.settings.epochs,
             # `Batches` shuffles by its own seed; that of Keras goes on from trial to trial.
             shuffle=False,
@@ -162,7 +170,7 @@ class Bench:
             # Another model of the same layers: it shares their variables and has its own step.
             step = keras.Model(self.net.inputs, self.net.outputs)
             optimizer = keras.optimizers.get(recipe.optimizer)
-            loss = recipes.compound_for(self.settings.space, recipe, self._common)
+            loss = recipes.compound_for(self.settings.space, recipe, self._common, maps=self._maps)
             step.compile(optimizer, loss=loss)
             optimizer.build(self.net.trainable_variables)
             self._steps[structure] = step, _values(optimizer.variables)
@@ -178,12 +186,16 @@ class Bench:
         step.optimizer.learning_rate = recipe.learning_rate
         return step
 
-    def _batches_of(self, train: npt.NDArray[np.int64], seed: int) -> Batches:
-        key = train.tobytes()
+    def _batches_of(self, train: npt.NDArray[np.int64], seed: int, *, maps: bool) -> Batches:
+        key = train.tobytes(), maps
         if key not in self._batches:
+            masks = self.data.masks[train]
+            if maps:
+                channels = 1 if self.data.classes == 2 else self.data.classes
+                masks = kerasloss.with_distance_maps(masks, classes=channels)
             self._batches[key] = Batches(
                 self.data.images[train],
-                self.data.masks[train],
+                masks,
                 batch_size=self.settings.batch_size,
                 seed=seed,
                 augment=self.settings.augment,

@@ -12,6 +12,8 @@ from kerasloss_search.augment import Batches
 from kerasloss_search.dataset import compact
 from numpy.testing import assert_allclose, assert_array_equal
 
+import kerasloss
+
 
 def scene(
     count: int = 20, height: int = 16, width: int = 16, channels: int = 1
@@ -89,6 +91,23 @@ def test_labels_follow_the_images() -> None:
         assert len(matches) == 1
         seen.update(matches)
     assert seen == set(range(8))
+
+
+def test_distances_turn_with_their_image() -> None:
+    """Those that were computed before are those of the turned mask."""
+    images, masks = scene(24, 12, 12)
+    masks[:3] = 0
+    joined = kerasloss.with_distance_maps(masks, classes=3)
+    batches = Batches(images, joined, batch_size=24, seed=0)
+    plain = Batches(images, masks, batch_size=24, seed=0)
+    for _ in range(2):
+        (x, y), (alone, labels) = epoch(batches), epoch(plain)
+        assert y.dtype == np.float32
+        assert_array_equal(x, alone)
+        assert_array_equal(y[..., 0], labels)
+        assert_array_equal(y, kerasloss.with_distance_maps(labels, classes=3))
+        batches.next_epoch()
+        plain.next_epoch()
 
 
 def test_oblong_images_are_flipped_but_not_turned() -> None:
@@ -193,7 +212,10 @@ def test_crops_are_windows_of_their_images(channels: int) -> None:
         ({"batch_size": 0}, "`batch_size` must be >= 1"),
         ({"crop": 17}, "`crop` must be >= 1 and at most"),
         ({"crop": 0}, "`crop` must be >= 1 and at most"),
-        ({"masks": np.zeros((20, 8, 8), dtype=np.uint8)}, "`masks` the same without channels"),
+        (
+            {"masks": np.zeros((20, 8, 8), dtype=np.uint8)},
+            "`masks` the same, with or without channels",
+        ),
         ({"images": np.zeros((0, 16, 16, 1), dtype=np.float32)}, "at least one image"),
     ],
 )

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from kerasloss_search.catalogue import Choice
 from kerasloss_search.dataset import Dataset
 from kerasloss_search.jobs import Settings
 from kerasloss_search.provenance import (
@@ -63,6 +64,45 @@ def test_a_trial_does_not_see_the_ones_before_it(bench):
     assert other != first
     # Not compiled twice.
     assert bench._steps[SPACE.structure(recipe())] is step
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_distances_computed_once_change_nothing(settings, tmp_path, classes):
+    """Against a bench that computes them in every step."""
+    data = Dataset.load_npz(settings.data)
+    data.masks[:, 9:14, 9:12] = classes - 1
+    data = dataclasses.replace(data, classes=classes)
+    data.save(tmp_path / "data.npz")
+    space = Space.of(("distance_map", "boundary", "hausdorff"), auxiliary="boundary", steps=8)
+    settings = dataclasses.replace(settings, data=tmp_path / "data.npz", space=space, augment=True)
+    used = {f"use/{name}": True for name in space.terms}
+    params = {name: _middle(limits) for name, limits in space.dimensions.items()}
+    wanted = space.decode({**params, **used, "auxiliary": True})
+    benches = [Bench(settings), Bench(settings)]
+    assert benches[0]._maps
+    benches[1]._maps = False
+    ours, theirs = (curve(bench, wanted)[0] for bench in benches)
+    np.testing.assert_allclose(ours, theirs, atol=1e-3)
+    weights = [bench.net.get_weights() for bench in benches]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    # And they are those with the maps.
+    assert [next(iter(bench._batches))[1] for bench in benches] == [True, False]
+
+
+def _middle(limits):
+    if isinstance(limits, Choice):
+        return limits.options[0]
+    return (limits.low + limits.high) / 2
+
+
+def test_distances_are_computed_in_the_step_where_they_change(settings, tmp_path):
+    """In a window they are others, and ignored pixels bound the background."""
+    assert not Bench(dataclasses.replace(settings, crop=8))._maps
+    data = Dataset.load_npz(settings.data)
+    data.masks[0, 0, 0] = 255
+    data.save(tmp_path / "data.npz")
+    assert not Bench(dataclasses.replace(settings, data=tmp_path / "data.npz"))._maps
 
 
 def test_folds_take_turns(bench, settings):
