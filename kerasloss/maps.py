@@ -76,7 +76,8 @@ def with_distance_maps(
     """A target with its signed distance maps behind it, for losses with `precomputed=True`.
 
     The losses then compute no distances of the target while the model trains. `Boundary`,
-    `DistanceMap` and `Hausdorff` take the same maps; inside a `Compound` the other losses see the target alone.
+    `DistanceMap` and `Hausdorff` take the same maps; inside a `Compound` the other losses see the
+    target alone.
 
     Args:
         y_true: as `masks` in `distance_maps`.

@@ -1,4 +1,4 @@
-"""Boundary and Hausdorff: published values and edges; maps made before training, DistanceMap's too."""
+"""Boundary and Hausdorff: published values, edges; maps made before training, of all that can."""
 
 import cases
 import keras
