@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Comparison", "compare", "holm", "interval", "smallest_p"]
+__all__ = ["Comparison", "compare", "holm", "interval", "p_is", "smallest_p"]
 
 Values = npt.NDArray[np.float64]
 
@@ -97,10 +97,19 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-def smallest_p(units: int, seeds: int) -> float:
-    """What the test can give at least for so many groups, and so many trainings of each loss."""
-    by_images = 2.0 ** (1 - units) if units <= _EXACT else 0.0
-    return max(by_images, 2.0 / math.comb(2 * seeds, seeds), 2.0 / (_DRAWS + 1))
+def smallest_p(*, units: int | None = None, seeds: int | None = None) -> float:
+    """What the tests can give at least for so many groups, or so many trainings of each loss."""
+    found = 2.0 / (_DRAWS + 1)
+    if units is not None and units <= _EXACT:
+        found = max(found, 2.0 ** (1 - units))
+    if seeds is not None:
+        found = max(found, 2.0 / math.comb(2 * seeds, seeds))
+    return found
+
+
+def p_is(p: float) -> str:
+    """A p-value in a sentence, never as 0."""
+    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
 
 def _members(groups: Sequence[str]) -> tuple[npt.NDArray[np.int64], int]:
@@ -157,7 +166,7 @@ def _dealing_test(ours: Values, theirs: Values, rng: np.random.Generator) -> flo
     pool, count = np.concatenate([ours, theirs]), len(ours)
     observed = abs(ours.mean() - theirs.mean())
     limit = observed * (1 - 1e-9) - 1e-12
-    exact = math.comb(len(pool), count) <= _DRAWS
+    exact = math.comb(len(pool), count) <= 2 * _DRAWS
     if exact:
         chosen = np.array(list(itertools.combinations(range(len(pool)), count)))
     else:

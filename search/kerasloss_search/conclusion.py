@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,7 @@ def conclude(
             "no trial ended with a score. The reasons are in "
             f"{folder / 'workers.log'} and in the MLflow runs."
         )
-    chosen = [record for record in study.records if record.baseline and record.values]
-    chosen = [record for record in chosen if record.outcome == "complete"]
-    chosen += study.candidates(options.final_top)
+    chosen = study.plain() + study.candidates(options.final_top)
     seeds = [options.seed + _FRESH + index for index in range(options.final_seeds)]
     finals = driver.finals(chosen, seeds)
     sound = [record for record in chosen if not _diverged(finals[record.number])]
@@ -72,6 +71,7 @@ def conclude(
         fingerprint=dataset.fingerprint,
         seeds=seeds,
         command=options.command,
+        asked=_asked(options),
     )
     known["repeat"] = f"kerasloss-search repeat {shlex.quote(str(folder))}"
     found = {
@@ -80,12 +80,19 @@ def conclude(
         "learning_rate": best.recipe.learning_rate,
     }
     write_json(folder / "best_loss.provenance.json", {**found, **known})
+    looks = _looks(folder, finals)
     extra = {
+        "looks": looks,
         "provenance": known,
         "importance": importance,
         "settings": settings_to_json(settings),
     }
     words = sentences(judgement, study.scores)
+    if looks > 1:
+        words.append(
+            f"The test images were looked at {looks} times, after each of so many sessions: the "
+            "p-values do not account for that."
+        )
     words += [
         f"{record.recipe.label} was left out of the comparison: its loss became NaN or infinite in "
         f"{_diverged(finals[record.number])} of {len(seeds)} trainings anew."
@@ -95,6 +102,31 @@ def conclude(
     _write_results(study, folder, judgement=judgement, groups=groups, words=words, extra=extra)
     _tidy(judgement, study, folder)
     return judgement
+
+
+def _looks(folder: Path, finals: Mapping[int, Sequence[Final]]) -> int:
+    """How often the test images have been compared on, with other losses or seeds each time."""
+    stored = read_json(folder / "results.json") or {}
+    before = {(one["trial"], seed) for one in stored.get("finals", ()) for seed in one["seeds"]}
+    now = {(final.trial, final.seed) for some in finals.values() for final in some}
+    return int(stored.get("looks", 1)) + (not now <= before) if before else 1
+
+
+def _asked(options: Options) -> dict[str, Any]:
+    """The settings that say which data, how much and by what, as plain data."""
+    data = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in asdict(options.data).items()
+    }
+    return {
+        "data": data,
+        "trials": options.trials,
+        "time_s": options.time_s,
+        "scores": list(options.scores),
+        "pruning": options.pruning,
+        "final_top": options.final_top,
+        "final_seeds": options.final_seeds,
+    }
 
 
 def _diverged(trainings: Sequence[Final]) -> int:

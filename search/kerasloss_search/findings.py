@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from kerasloss_search.comparison import holm
+from kerasloss_search.comparison import holm, p_is
 from kerasloss_search.records import Record
 from kerasloss_search.scores import Score
 
@@ -34,11 +34,13 @@ def findings(records: Sequence[Record], importance: Mapping[str, float], score: 
     if importance:
         ranked = sorted(importance.items(), key=lambda item: -item[1])
         shares = ", ".join(f"{name} ({share:.0%})" for name, share in ranked[:4])
-        found.append(f"Of the differences between trials, single parameters explain: {shares}.")
+        found.append(
+            "Taken one by one, among the trials that used it, each of these parameters went with so "
+            f"much of the differences in rank: {shares}; a hint, since the sampler chose the values."
+        )
     else:
         found.append("No parameter can be shown to explain differences between trials.")
-    searched = [r for r in records if r.baseline is None and r.outcome == "complete"]
-    found += _contrasts(searched, score)
+    found += _contrasts([record for record in records if record.baseline is None], score)
     return found
 
 
@@ -55,8 +57,9 @@ def _outcomes(records: Sequence[Record]) -> str:
     return f"Of {len(records)} trials {', '.join(parts)}."
 
 
-def _contrasts(records: Sequence[Record], score: Score) -> list[str]:
+def _contrasts(searched: Sequence[Record], score: Score) -> list[str]:
     """Which choices went with better scores, of those that enough trials made and did not."""
+    records = [record for record in searched if record.outcome == "complete"]
     values = np.array([record.score for record in records])
     terms = sorted({term for record in records for term in record.recipe.weights})
     questions: list[tuple[str, Callable[[Record], bool]]] = [
@@ -73,15 +76,18 @@ def _contrasts(records: Sequence[Record], score: Score) -> list[str]:
         chosen = np.array([test(record) for record in records], bool)
         if min(chosen.sum(), (~chosen).sum()) >= _FEWEST:
             difference = float(values[chosen].mean() - values[~chosen].mean())
-            asked.append((name, chosen, difference, _permuted(values, chosen, abs(difference))))
+            chance = _permuted(values, chosen, abs(difference))
+            asked.append((name, chosen, difference, chance, _stopped(searched, test)))
     found = []
-    for (name, chosen, difference, _), p in zip(asked, holm([a[3] for a in asked]), strict=True):
+    corrected = holm([chance for *_, chance, _ in asked])
+    for (name, chosen, difference, _, stopped), p in zip(asked, corrected, strict=True):
         if p < _LEVEL:
             kind = "better" if score.sign * difference > 0 else "worse"
             found.append(
-                f"Trials {name} scored {abs(difference):.4f} {kind} on average than those without "
-                f"({chosen.sum()} against {(~chosen).sum()} trials, p = {p:.3f} after correction); "
-                "since the sampler chose them, this is a hint and no experiment."
+                f"Of the trials that ran to their end, those {name} scored {abs(difference):.4f} "
+                f"{kind} on average than those without ({chosen.sum()} against {(~chosen).sum()}, "
+                f"{p_is(p)} after correction){stopped}; since "
+                "the sampler chose them, this is a hint and no experiment."
             )
     if asked and not found:
         found.append(
@@ -89,6 +95,17 @@ def _contrasts(records: Sequence[Record], score: Score) -> list[str]:
             "clearly better or worse scores."
         )
     return found
+
+
+def _stopped(searched: Sequence[Record], test: Callable[[Record], bool]) -> str:
+    """Those that did not run to their end: they would have scored worse, and are not in the mean."""
+    told = []
+    for word, side in (("with", True), ("without", False)):
+        some = [record for record in searched if test(record) is side]
+        stopped = sum(record.outcome != "complete" for record in some)
+        if stopped:
+            told.append(f"{stopped} of {len(some)} {word}")
+    return f"; {' and '.join(told)} did not" if told else ""
 
 
 def _permuted(values: npt.NDArray[np.float64], chosen: npt.NDArray[np.bool_], seen: float) -> float:

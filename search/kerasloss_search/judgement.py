@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kerasloss_search.comparison import Comparison, compare, holm, smallest_p
+from kerasloss_search.comparison import Comparison, compare, holm, p_is, smallest_p
 from kerasloss_search.jobs import Final
 from kerasloss_search.records import Record
 from kerasloss_search.scores import Score
@@ -41,11 +41,7 @@ class Paired:
 
     @property
     def clear(self) -> bool:
-        """Whether a difference may be claimed.
-
-        The test asks whether other images could have given it by chance, the interval whether other
-        seeds could have, too: both have to say no.
-        """
+        """Whether a difference may be claimed: neither other images nor other seeds explain it."""
         return self.p < _LEVEL and not self.comparison.low <= 0.0 <= self.comparison.high
 
 
@@ -127,23 +123,46 @@ def judge(
 def sentences(judgement: Judgement, scores: Sequence[Score]) -> list[str]:
     """What may be said, in words; the claim first."""
     plain, searched = judgement.plain, judgement.searched
+    optimism = _optimism(judgement, scores[0])
     if plain is None:
-        return ["No plain loss ended, so there is nothing to compare with."]
+        return [
+            "There is no plain loss to compare with: none can be made of the terms, or none ended.",
+            optimism,
+        ]
     if searched is None:
-        return [f"No searched loss ended; {plain.baseline} is the best plain loss."]
+        return [f"No searched loss ended; {plain.baseline} is the best plain loss.", optimism]
     found = [_claim(pair, judgement) for pair in judgement.pairs if pair.record is searched]
-    units = judgement.pairs[0].comparison.units
-    if smallest_p(units) * len(judgement.pairs) >= _LEVEL and not any(
-        pair.clear for pair in judgement.pairs
-    ):
-        found.append(
-            f"With {units} independent {'group' if units == 1 else 'groups'} of test images hardly "
-            "any difference could have been shown: more groups are needed for a claim."
-        )
+    if not any(pair.clear for pair in judgement.pairs):
+        found += _powerless(judgement)
     clear = [pair for pair in judgement.pairs if pair.clear and pair.record is not searched]
     found += [_claim(pair, judgement) for pair in clear]
-    found.append(_optimism(judgement, scores[0]))
-    return found
+    return [*found, optimism]
+
+
+def _powerless(judgement: Judgement) -> list[str]:
+    """Says so where not even the largest difference could have been claimed, and what is short."""
+    units = judgement.pairs[0].comparison.units
+    seeds = len(judgement.finals[judgement.pairs[0].record.number])
+    count = len(judgement.pairs)
+    short = [
+        name
+        for name, p in (
+            ("groups of test images", smallest_p(units=units)),
+            ("seeds", smallest_p(seeds=seeds)),
+        )
+        if p * count >= _LEVEL
+    ]
+    if not short:
+        return []
+    return [
+        f"With {_many(units, 'independent group')} of test images and {_many(seeds, 'seed')} no "
+        f"difference could have been shown, however large: more {' and '.join(short)} are needed "
+        "for a claim."
+    ]
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _claim(pair: Paired, judgement: Judgement) -> str:
@@ -154,19 +173,20 @@ def _claim(pair: Paired, judgement: Judgement) -> str:
     evidence = (
         f"{comparison.difference:+.{number}f}{' ' + unit if unit else ''} {pair.score.title} "
         f"(95 % interval {comparison.low:+.{number}f} to {comparison.high:+.{number}f}; "
-        f"p = {_p(pair.p)}"
+        f"{p_is(pair.p)}"
         + _corrected(len(judgement.pairs))
-        + f"; {seeds} {'seed' if seeds == 1 else 'seeds'} each, {comparison.units} independent "
-        f"{'group' if comparison.units == 1 else 'groups'} of test images)"
+        + f"; {_many(seeds, 'seed')} each, {_many(comparison.units, 'independent group')} of test "
+        f"images; {_trained(pair.record)} against {_trained(plain)})"
     )
-    name = (
-        "The best searched loss" if pair.record is judgement.searched else pair.record.recipe.label
-    )
+    name = pair.record.recipe.label
+    if pair.record is judgement.searched:
+        name = f"The best searched loss, {name},"
     if not pair.clear:
-        return f"No clear difference between {_lower(name)} and {plain.baseline}: {evidence}."
+        name = _lower(name).removesuffix(",")
+        return f"No clear difference between {name} and {plain.baseline}: {evidence}."
     if pair.gain > 0:
         return f"{name} beats the best plain loss, {plain.baseline}: {evidence}."
-    return f"The best plain loss, {plain.baseline}, beats {_lower(name)}: {evidence}."
+    return f"The best plain loss, {plain.baseline}, beats {_lower(name).removesuffix(',')}: {evidence}."
 
 
 def _optimism(judgement: Judgement, score: Score) -> str:
@@ -174,12 +194,17 @@ def _optimism(judgement: Judgement, score: Score) -> str:
     fresh = [final.validation for final in judgement.finals[best.number]]
     text = (
         f"best_loss.json holds {best.baseline or best.recipe.label}: validation {score.title} "
-        f"{np.mean(fresh):.4f} on average over {len(fresh)} fresh "
-        f"{'seed' if len(fresh) == 1 else 'seeds'}, against {best.score:.4f} in the search"
+        f"{np.mean(fresh):.4f} on average over {_many(len(fresh), 'fresh seed')}, against "
+        f"{best.score:.4f} in the search"
     )
     if len(fresh) > 1:
         text += f"; from seed to seed it varies by {np.std(fresh, ddof=1):.4f} (standard deviation)"
     return text + "."
+
+
+def _trained(record: Record) -> str:
+    """What the loss was trained with: a better learning rate is not a better loss."""
+    return f"{record.recipe.optimizer} at {record.recipe.learning_rate:.1e}"
 
 
 def _corrected(comparisons: int) -> str:
@@ -188,7 +213,3 @@ def _corrected(comparisons: int) -> str:
 
 def _lower(name: str) -> str:
     return name[0].lower() + name[1:] if name.startswith("The ") else name
-
-
-def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -19,11 +21,23 @@ _PACKAGES = ("kerasloss", "keras", "optuna", "numpy")
 
 
 def provenance(
-    settings: Settings, *, backend: str, fingerprint: str, seeds: list[int], command: str
+    settings: Settings,
+    *,
+    backend: str,
+    fingerprint: str,
+    seeds: list[int],
+    command: str,
+    asked: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What a reader has to know to repeat a search: name -> value."""
+    """What a reader has to know to repeat a search: name -> value.
+
+    `asked` are the settings that say which data, how many trials and the like: a study file that
+    the command names may be another one by then.
+    """
     return {
         "command": command,
+        **asked,
+        "code": _code(),
         "data_fingerprint": fingerprint,
         "seed": settings.seed,
         "seeds": seeds,
@@ -61,6 +75,18 @@ def settings_from_json(stored: Mapping[str, Any], data: Path) -> Settings:
 def _term(stored: Mapping[str, Any]) -> Term:
     ranges = {name: Range(**limits) for name, limits in stored["ranges"].items()}
     return Term(**{**stored, "ranges": ranges})
+
+
+def _code() -> str:
+    """SHA-256 over the sources: between two versions there are many."""
+    digest = hashlib.sha256()
+    for package in ("kerasloss", "kerasloss_search"):
+        found = importlib.util.find_spec(package)
+        for folder in (found and found.submodule_search_locations) or ():
+            for file in sorted(Path(folder).rglob("*.py")):
+                digest.update(file.relative_to(folder).as_posix().encode())
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _version(package: str) -> str:

@@ -7,6 +7,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,23 @@ class Study:
         for name, params in space.baselines().items():
             if tried[name] == failed[name] <= _RETRIES:
                 self._study.enqueue_trial(params, user_attrs={"baseline": name})
+        self._retune()
+
+    def _retune(self) -> None:
+        """Queues the best plain loss with other learning rates, once all plain ones have ended."""
+        plain = self.space.baselines()
+        ended = [record for record in self.records if record.baseline in plain]
+        complete = [record for record in ended if record.outcome == "complete"]
+        if {record.baseline for record in ended} != set(plain) or not complete:
+            return
+        trials = self._study.get_trials(deepcopy=False)
+        tried = {trial.user_attrs.get("baseline") for trial in trials} - {None, *plain}
+        wanted = self.space.retuned(str(max(complete, key=self.merit).baseline))
+        # Another loss may have become the best one since, where a plain one had failed before.
+        if tried <= set(wanted):
+            for label, params in wanted.items():
+                if label not in tried:
+                    self._study.enqueue_trial(params, user_attrs={"baseline": label})
 
     @property
     def records(self) -> list[Record]:
@@ -155,16 +173,33 @@ class Study:
     def candidates(self, count: int) -> list[Record]:
         """The searched losses that are worth training anew: the best ones, by the first score.
 
-        With several scores those that no other surpasses in all of them come first.
+        With several scores those that no other surpasses in all of them come first. A plain loss
+        that the sampler has drawn is none of them, whatever its learning rate: see `plain`.
         """
         front = self.pareto if len(self.scores) > 1 else []
         searched = [
             record
             for record in self.records
-            if record.outcome == "complete" and record.baseline is None
+            if record.outcome == "complete"
+            and record.baseline is None
+            and self.space.plain_name(record.recipe) is None
         ]
         searched.sort(key=lambda record: (record.number not in front, -self.merit(record)))
         return searched[:count]
+
+    def plain(self) -> list[Record]:
+        """The plain losses that ended, each with the learning rate that did best for it."""
+        best: dict[str, Record] = {}
+        for record in self.records:
+            name = self.space.plain_name(record.recipe) if record.outcome == "complete" else None
+            if name is None:
+                continue
+            if record.baseline is None:
+                label = f"{name}, rate {record.recipe.learning_rate:.1e}"
+                record = replace(record, baseline=label)
+            if name not in best or self.merit(record) > self.merit(best[name]):
+                best[name] = record
+        return list(best.values())
 
     @property
     def running(self) -> dict[int, Proposal]:
@@ -209,7 +244,8 @@ class Study:
         # Many losses begin by predicting background everywhere and leave it again.
         if foreground == 0 and 2 * (epoch + 1) >= self._epochs:
             return "collapsed"
-        if not self._pruning:
+        # With several scores the first one alone is no reason: another may be worth its price.
+        if not self._pruning or len(self.scores) > 1:
             return None
         turned = [self._sign * value for value in curve]
         if self._finished.behind(proposal.recipe.family, turned):
@@ -239,6 +275,8 @@ class Study:
         trial.set_user_attr("ending", ending)
         self._close(number, ending)
         self._remember(self._record(self._study.get_trials(deepcopy=False)[number]))
+        if self._records[number].baseline is not None:
+            self._retune()
         return self._records[number]
 
     def _remember(self, record: Record) -> None:

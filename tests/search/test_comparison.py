@@ -4,15 +4,20 @@ import itertools
 
 import numpy as np
 import pytest
-from kerasloss_search.comparison import compare, holm, interval, smallest_p
+from kerasloss_search.comparison import compare, holm, interval, p_is, smallest_p
 
 
 def each(count):
     return [f"image {index}" for index in range(count)]
 
 
+def steady(scores, seeds=8):
+    """The same from every seed, so that only the images can tell something by chance."""
+    return np.repeat(np.atleast_2d(scores), seeds, axis=0)
+
+
 def test_the_sign_test_counts_all_flips():
-    ours, theirs = np.array([[0.5, 0.6, 0.9, 0.4]]), np.array([[0.4, 0.65, 0.6, 0.2]])
+    ours, theirs = steady([0.5, 0.6, 0.9, 0.4]), steady([0.4, 0.65, 0.6, 0.2])
     differences = (ours - theirs)[0]
     flips = [abs(np.dot(signs, differences)) for signs in itertools.product((1, -1), repeat=4)]
     expected = np.mean([flip >= abs(differences.sum()) - 1e-12 for flip in flips])
@@ -31,7 +36,7 @@ def test_equal_losses_differ_in_nothing():
 
 def test_tiles_of_one_picture_are_one_observation():
     rng = np.random.default_rng(1)
-    theirs = rng.random((1, 24)) * 0.1
+    theirs = steady(rng.random(24) * 0.1)
     ours = theirs + np.repeat(rng.normal(0.02, 0.03, 6), 4)
     alone = compare(ours, theirs, each(24))
     together = compare(ours, theirs, [f"picture {index // 4}" for index in range(24)])
@@ -42,22 +47,44 @@ def test_tiles_of_one_picture_are_one_observation():
 
 def test_another_seed_widens_the_interval():
     rng = np.random.default_rng(2)
-    images = rng.random(30) * 0.1
-    steady = images + np.zeros((4, 1))
-    shaky = images + np.array([[0.0], [0.1], [-0.1], [0.05]])
-    narrow, wide = compare(steady + 0.01, steady, each(30)), compare(shaky + 0.01, shaky, each(30))
+    calm = steady(rng.random(30) * 0.1, 4)
+    shaky = calm + np.array([[0.0], [0.1], [-0.1], [0.05]])
+    narrow, wide = compare(calm + 0.01, calm, each(30)), compare(shaky + 0.01, shaky, each(30))
     assert narrow.low == pytest.approx(0.01) and narrow.high == pytest.approx(0.01)
     assert wide.low < 0.0 < wide.high
 
 
-@pytest.mark.parametrize("units", [10, 20])
-def test_the_test_keeps_its_level_and_has_power(units):
+def test_trainings_are_dealt_out_in_all_ways():
+    ours, theirs = np.array([0.71, 0.74, 0.75]), np.array([0.70, 0.72, 0.69])
+    pool = [*ours, *theirs]
+    deals = [set(deal) for deal in itertools.combinations(range(6), 3)]
+    differences = [
+        abs(sum(v if i in deal else -v for i, v in enumerate(pool))) / 3 for deal in deals
+    ]
+    observed = ours.mean() - theirs.mean()
+    expected = np.mean([difference >= observed - 1e-12 for difference in differences])
+    images = np.linspace(-0.1, 0.1, 30)
+    found = compare(ours[:, None] + images, theirs[:, None] + images, each(30))
+    assert found.p == pytest.approx(expected) == 4 / 20
+
+
+@pytest.mark.parametrize(("units", "seed_sd"), [(10, 0.0), (20, 0.0), (20, 0.02), (20, 0.05)])
+def test_the_test_keeps_its_level_and_has_power(units, seed_sd):
+    """Where images differ, where trainings do, and where both do."""
     rng = np.random.default_rng(3)
-    noise = [rng.normal(0, 0.05, (1, units)) for _ in range(200)]
-    level = np.mean([compare(n, np.zeros_like(n), each(units)).p < 0.05 for n in noise])
-    power = np.mean([compare(n + 0.06, np.zeros_like(n), each(units)).p < 0.05 for n in noise])
-    assert level < 0.1
-    assert power > 0.8
+
+    def found(gain):
+        ours, theirs = (
+            rng.normal(0, seed_sd, (5, 1)) + rng.normal(0, 0.035, units) for _ in range(2)
+        )
+        return compare(ours + gain, theirs, each(units))
+
+    claims = [
+        [one.p < 0.05 and not one.low <= 0 <= one.high for one in (found(g) for _ in range(150))]
+        for g in (0.0, 0.06 + 2 * seed_sd)
+    ]
+    assert np.mean(claims[0]) < 0.1
+    assert np.mean(claims[1]) > 0.8
 
 
 def test_the_interval_covers_the_truth():
@@ -77,7 +104,14 @@ def test_holm():
 
 
 def test_the_smallest_p():
-    ours, theirs = np.linspace(0.2, 0.3, 5)[None], np.zeros((1, 5))
-    assert compare(ours, theirs, each(5)).p == pytest.approx(smallest_p(5)) == 2 / 32
-    many = np.linspace(0.2, 0.3, 40)[None]
-    assert compare(many, many * 0, each(40)).p == pytest.approx(smallest_p(40))
+    few, many = np.linspace(0.2, 0.3, 5), np.linspace(0.2, 0.3, 40)
+    found = compare(steady(few), steady(few * 0), each(5))
+    assert found.p == pytest.approx(smallest_p(units=5)) == 2 / 32
+    found = compare(steady(many), steady(many * 0), each(40))
+    assert found.p == pytest.approx(smallest_p(units=40, seeds=8), rel=0.2)
+    found = compare(steady(many, 3), steady(many * 0, 3), each(40))
+    assert found.p == pytest.approx(smallest_p(seeds=3)) == 2 / 20
+
+
+def test_a_p_value_is_never_told_as_0():
+    assert (p_is(0.0123), p_is(0.0004)) == ("p = 0.012", "p < 0.001")

@@ -65,7 +65,7 @@ def test_going_on_repeats_what_was_under_way_and_nothing_else(tmp_path):
 
 def test_a_searched_trial_is_repeated_with_its_parameters(tmp_path):
     study = open_study(tmp_path)
-    for _ in range(5):
+    for _ in range(7):
         finish(study)
     lost = study.ask()
     again = open_study(tmp_path)
@@ -108,7 +108,7 @@ def test_no_plain_loss_is_lost_when_a_kill_comes_while_they_are_queued(tmp_path,
 
 def test_a_trial_whose_worker_dies_again_and_again_fails(tmp_path):
     study = open_study(tmp_path)
-    for _ in range(5):
+    for _ in range(7):
         finish(study)
     first = study.ask()
     assert study.interrupt(first.number, "killed") is None
@@ -278,10 +278,49 @@ def test_several_scores_have_a_front(tmp_path):
 
 def test_candidates_are_the_best_searched_losses(tmp_path):
     study = open_study(tmp_path)
-    for score in (0.9, 0.1, 0.1, 0.1, 0.1, 0.4, 0.8, 0.6):
+    for score in (0.9, 0.1, 0.1, 0.1, 0.1, 0.2, 0.2, 0.4, 0.8, 0.6):
         finish(study, score)
-    assert [record.number for record in study.candidates(2)] == [6, 7]
+    assert [record.number for record in study.candidates(2)] == [8, 9]
     assert len(study.candidates(9)) == 3
+
+
+def test_the_best_plain_loss_is_tried_with_other_learning_rates(tmp_path):
+    """A searched loss chooses its own; the plain one must not lose for want of that."""
+    study = open_study(tmp_path, space=Space.of(("dice", "focal")))
+    finish(study, 0.6)
+    finish(study, 0.5)
+    study = open_study(tmp_path, space=Space.of(("dice", "focal")))
+    tried = [finish(study, score) for score in (0.65, 0.55)]
+    assert [record.baseline for record in tried] == ["dice, rate 7.2e-04", "dice, rate 4.2e-03"]
+    assert [record.params["learning_rate"] for record in tried] == pytest.approx(
+        [3e-4 * (100 / 3) ** 0.25, 3e-4 * (100 / 3) ** 0.75]
+    )
+    assert finish(study).baseline is None
+    # Each plain loss stands for itself in the end, with the rate that did best for it.
+    assert [r.baseline for r in study.plain()] == ["dice, rate 7.2e-04", "focal"]
+
+
+def test_a_plain_loss_that_the_sampler_draws_is_plain(tmp_path):
+    space = Space.of(("dice", "cross_entropy"), auxiliary=None)
+    study = open_study(tmp_path, space=space)
+    drawn = None
+    while drawn is None or drawn.baseline is not None or drawn.recipe.terms != ("dice",):
+        proposal = study.ask()
+        alone = proposal.baseline is None and proposal.recipe.terms == ("dice",)
+        drawn = study.tell(proposal.number, "complete", {"dice": 0.9 if alone else 0.1}, 1.0)
+    assert drawn.number not in [record.number for record in study.candidates(99)]
+    (found,) = [record for record in study.plain() if record.number == drawn.number]
+    assert found.baseline == f"dice, rate {drawn.recipe.learning_rate:.1e}"
+    assert len(study.plain()) == 3
+
+
+def test_with_several_scores_no_trial_is_stopped_for_the_first(tmp_path):
+    study = open_study(tmp_path, scores=["dice", "hd95"])
+    for _ in range(9):
+        proposal = study.ask()
+        for epoch in range(4):
+            assert study.report(proposal.number, epoch, 0.9 - 0.1 * proposal.number, 0.1) is None
+        study.tell(proposal.number, "complete", {"dice": 0.5, "hd95": 3.0}, 1.0)
 
 
 def test_a_score_that_is_not_finite_fails_its_trial(tmp_path):
@@ -344,8 +383,13 @@ def test_a_plain_loss_that_failed_has_another_try_in_another_session(tmp_path):
             fails = proposal.baseline == "focal"
             values = {} if fails else {"dice": 0.5}
             study.tell(proposal.number, "failed" if fails else "complete", values, 1.0)
-        tried = {0: ["dice", "focal", None], 3: [None, None]}
-        assert names == tried.get(session, ["focal", None])
+        tried = {
+            0: ["dice", "focal", "dice, rate 7.2e-04"],
+            1: ["dice, rate 4.2e-03", "focal"],
+            2: ["focal", None],
+            3: [None, None],
+        }
+        assert names == tried[session]
 
 
 def test_a_plain_loss_stays_what_it_is_in_a_space_that_looks_elsewhere(tmp_path):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from kerasloss_search.comparison import interval
+from kerasloss_search.comparison import interval, p_is
 from kerasloss_search.judgement import Judgement
 from kerasloss_search.scores import Score
 
@@ -22,19 +22,19 @@ def closing_table(judgement: Judgement, groups: Sequence[str], score: Score) -> 
         title_justify="left",
     )
     table.add_column("loss")
-    for name in ("trial", "validation", "test", "95 % interval", "p"):
+    for name in ("trial", "rate", "validation", "test", "95 % interval", "p"):
         table.add_column(name, justify="right", no_wrap=True)
     p = {pair.record.number: pair.p for pair in judgement.pairs if pair.score.name == score.name}
     for record in sorted(judgement.records, key=lambda r: -score.sign * judgement.validation(r)):
         mean, low, high = interval(judgement.test(record, score.name), groups)
-        searched = f"searched: {record.recipe.label}, rate {record.recipe.learning_rate:.1e}"
         table.add_row(
-            record.baseline or searched,
+            record.baseline or f"searched: {record.recipe.label}",
             str(record.number),
+            f"{record.recipe.learning_rate:.1e}",
             f"{judgement.validation(record):.4f}",
             f"{mean:.4f}",
             f"{low:.3f} to {high:.3f}",
-            f"{p[record.number]:.3f}" if record.number in p else "",
+            p_is(p[record.number]).removeprefix("p ").removeprefix("= ") if record.number in p else "",
             style="bold" if record is judgement.best else None,
         )
     if p and judgement.plain is not None:

@@ -78,7 +78,7 @@ def ranking(finished: Finished) -> Picture | str:
         size=(_WIDTH, 0.6 + sum(heights)),
         alt=f"{score.title} of {len(finals)} losses on the test images, with intervals.",
         caption=(
-            f"{score.title} on the test images: mean (round: searched, square: plain), 95 % "
+            f"{score.title} on the test images: mean (round: searched, diamond: plain), 95 % "
             "interval (bar) and each seed (stroke). The dotted line is the best loss."
         ),
     )
@@ -333,8 +333,8 @@ def importance(finished: Finished) -> Picture | str:
         size=(_WIDTH, 0.3 + 0.28 * len(shown)),
         alt=f"Importance of {len(shown)} parameters; first {shown[0][0]}, {shown[0][1]:.0%}.",
         caption=(
-            "How much of the differences between trials each parameter explains by itself, where "
-            f"chance does not.{rest}"
+            "Share of the differences in rank that goes with each parameter, taken by itself among "
+            f"the trials that used it, where chance does not explain it.{rest}"
         ),
     )
 

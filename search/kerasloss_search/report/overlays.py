@@ -55,7 +55,13 @@ def key_of(classes: int) -> list[Mark]:
     """What the colours mean in a data set of so many classes, background included."""
     if classes == 2:
         return [mark for kind, mark in _MARKS.items() if kind != _WRONG]
-    truth = (Mark(f"truth: class {one}", _class_colour(one), "light") for one in range(1, classes))
+    alike: dict[str, list[str]] = {}
+    for one in range(1, classes):
+        alike.setdefault(_class_colour(one), []).append(str(one))
+    truth = (
+        Mark(f"truth: {'class' if len(ones) == 1 else 'classes'} {', '.join(ones)}", colour, "light")
+        for colour, ones in alike.items()
+    )
     return [*_MARKS.values(), *truth]
 
 

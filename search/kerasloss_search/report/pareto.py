@@ -51,8 +51,8 @@ def pareto(finished: Finished) -> Picture | str:
             f"{len(front)} on the front."
         ),
         caption=(
-            "Scores on the validation images: no other trial is better in every score than those "
-            "on the front. The numbers are the trials'."
+            "Scores on the validation images of the trials that ran to their end: no other is "
+            "better in every score than those on the front. The numbers are the trials'."
         ),
     )
 
@@ -67,7 +67,12 @@ def front_trials(finished: Finished) -> list[Trial]:
 def _panel(
     axes: Axes, finished: Finished, front: Sequence[Trial], across: Score, up: Score
 ) -> None:
-    rest = [one for one in finished.trials if one not in front and _has_all(one, finished.scores)]
+    # Those that were stopped have scores, too, but no say in the front.
+    rest = [
+        one
+        for one in finished.trials
+        if one not in front and one.outcome == "complete" and _has_all(one, finished.scores)
+    ]
     groups = (
         ("searched", [one for one in rest if one.baseline is None], "o", MUTED, FAINT, 5.0),
         ("plain loss", [one for one in rest if one.baseline], "D", MUTED, MUTED, 5.0),

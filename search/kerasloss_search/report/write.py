@@ -107,7 +107,8 @@ def _page(
     links = joined((Html(f'<a href="#{name}">{text(head)}</a>') for name, head, _ in parts), " ")
     searched = [_searched(finished)]
     if isinstance(data, Dataset):
-        searched.append(f"Data: {data.summary().splitlines()[0]}.")
+        first, *advice = data.summary().splitlines()
+        searched.append(" ".join([f"Data: {first}.", *advice]))
     verdict = finished.verdict or (
         "There is no verdict yet: it takes the final trainings and their scores on test images.",
     )
@@ -141,8 +142,8 @@ def _searched(finished: Finished) -> str:
         measured = final.test[finished.main.name]
         told += (
             f" {len(finished.finals)} losses were trained anew with {len(final.seeds)} "
-            f"seed{'s' * (len(final.seeds) != 1)} and measured once on {len(measured.per_image)} "
-            "test images that the search never saw."
+            f"seed{'s' * (len(final.seeds) != 1)} and measured on {len(measured.per_image)} test "
+            "images that had no say in the search."
         )
     return told
 
