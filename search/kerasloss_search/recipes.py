@@ -63,7 +63,8 @@ def compound_for(
     """A compound for all recipes of one structure, to be compiled once and set by `apply`.
 
     Terms that cost little and that a trial does not use ride along with weight 0: next to a network
-    they take little time, and save compiling a step for every combination.
+    they take little time, and save compiling a step for every combination. A user's own strategy sees
+    the terms of its trial alone, as it will where the loss is used: it may count them all.
 
     Args:
         space: the search space.
@@ -71,10 +72,11 @@ def compound_for(
         common: options that all terms share, such as `from_logits`.
         maps: whether the targets carry distance maps for the terms that can take them.
     """
+    rides = not is_dotted(recipe.strategy)
     terms = {
         name: _loss(name, _fixed(term, maps), recipe.options.get(name, term.usual), common)
         for name, term in space.terms.items()
-        if name in recipe.terms or not (term.costly or is_dotted(name))
+        if name in recipe.terms or (rides and not (term.costly or is_dotted(name)))
     }
     auxiliary = space.auxiliary
     return kerasloss.Compound(

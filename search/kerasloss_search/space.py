@@ -262,6 +262,9 @@ class Space:
         parts = [f"optimizer {recipe.optimizer}"]
         if recipe.strategy not in FUSED:
             parts.append(f"strategy {recipe.strategy}")
+        if is_dotted(recipe.strategy):
+            # It may look at terms of weight 0, too, so none may ride along.
+            parts.append(f"terms {' '.join(sorted(recipe.terms))}")
         for name in recipe.terms:
             if is_dotted(name):
                 # A user's own loss may hold its numbers as constants.

@@ -2,6 +2,8 @@
 
 import dataclasses
 import random
+import sys
+import types
 
 import keras
 import numpy as np
@@ -150,6 +152,36 @@ def test_a_strategy_with_its_own_step_agrees_with_standalone(scene, strategy):
     for step in range(4):
         given = scene[0], scene[1] ** (1.0 + 0.3 * step)
         assert number(ours(*given)) == pytest.approx(number(alone(*given)), rel=1e-5)
+
+
+class Loudest(kerasloss.weighting.Weighting):
+    """A user's own strategy, which counts every term that it sees."""
+
+    def memory_for(self, terms):
+        return {}
+
+    def update(self, seen, memory):
+        return keras.ops.softmax(seen.values), memory
+
+
+def test_a_strategy_of_the_user_sees_the_terms_of_its_trial_alone(scene, monkeypatch):
+    module = types.ModuleType("mine")
+    module.Loudest = Loudest
+    monkeypatch.setitem(sys.modules, "mine", module)
+    space = Space.of(
+        ("dice", "focal", "iou", "cross_entropy"), strategies=("static", "mine:Loudest"), steps=50
+    )
+    params = space.baselines()["dice"] | {"use/focal": True, "strategy": "mine:Loudest"}
+    recipe = space.decode(params)
+    ours, alone = recipes.compound_for(space, recipe, {}), recipes.standalone(space, recipe, {})
+    recipes.apply(ours, recipe)
+    for compound in (ours, alone):
+        compound.state.reset_state()
+    for step in range(3):
+        given = scene[0], scene[1] ** (1.0 + 0.3 * step)
+        assert number(ours(*given)) == pytest.approx(number(alone(*given)), rel=1e-5)
+    other = space.decode({**params, "use/iou": True})
+    assert space.structure(other) != space.structure(recipe)
 
 
 def test_names_that_are_no_losses_or_strategies_are_refused():
