@@ -17,6 +17,8 @@ Labels = npt.NDArray[np.int32] | npt.NDArray[np.float32]
 
 _BRIGHTNESS = 0.1
 _CONTRAST = 0.2
+# Images that are augmented at a time: all of a large set would fill the memory of a GPU.
+_AT_ONCE = 256
 
 
 class Batches(keras.utils.PyDataset):
@@ -38,6 +40,9 @@ class Batches(keras.utils.PyDataset):
         augment: Whether images are flipped, turned, and changed in brightness and contrast.
         crop: Height and width in px of a window cut at a random place from every image;
             `None` keeps images whole.
+        resident: Whether images, masks and batches stay in the memory of the device that computes,
+            as tensors of the backend, so that no batch is copied there. Not with TensorFlow, which
+            reads batches on the host.
 
     Raises:
         ValueError: If shapes do not fit together or `crop` is larger than the images.
@@ -52,6 +57,7 @@ class Batches(keras.utils.PyDataset):
         seed: int,
         augment: bool = True,
         crop: int | None = None,
+        resident: bool = False,
     ) -> None:
         # Threads would gain nothing: a batch is a slice of arrays that are ready.
         super().__init__(workers=1, use_multiprocessing=False)
@@ -70,8 +76,11 @@ class Batches(keras.utils.PyDataset):
             )
         self.batch_size = min(batch_size, len(images))
         self.crop = crop
-        self._images = images
-        self._masks = masks
+        self._images: Any = images
+        self._masks: Any = masks
+        if resident:
+            self._images = keras.ops.convert_to_tensor(as_float(images))
+            self._masks = keras.ops.convert_to_tensor(masks if masks.ndim == 4 else _labels(masks))
         self._augmentation = _Augmentation() if augment else None
         self.reset(seed)
 
@@ -117,21 +126,33 @@ class Batches(keras.utils.PyDataset):
         """Make new arrays; the old ones stay as they are, since a batch may still be in use."""
         rng = np.random.default_rng((self.seed, self.epoch))
         order = rng.permutation(len(self._images))[: len(self) * self.batch_size]
+        corners: tuple[npt.NDArray[np.int64], ...] = ()
+        if self.crop is not None:
+            limits = [side - self.crop + 1 for side in self._images.shape[1:3]]
+            corners = tuple(rng.integers(limit, size=len(order)) for limit in limits)
+        parts = [
+            self._made(order[part], [corner[part] for corner in corners], rng)
+            for part in (slice(at, at + _AT_ONCE) for at in range(0, len(order), _AT_ONCE))
+        ]
+        # In one step: TensorFlow reads batches in another thread.
+        self._drawn = (_joined([x for x, _ in parts]), _joined([y for _, y in parts]))
+
+    def _made(
+        self,
+        order: npt.NDArray[np.int64],
+        corners: list[npt.NDArray[np.int64]],
+        rng: np.random.Generator,
+    ) -> tuple[Any, Any]:
+        """Some of the images of an epoch and their masks, cut and augmented."""
         if self.crop is None:
             x, y = self._images[order], self._masks[order]
         else:
-            high, wide = (side - self.crop + 1 for side in self._images.shape[1:3])
-            rows, columns = rng.integers(high, size=len(order)), rng.integers(wide, size=len(order))
-            x = _windows(self._images, order, rows, columns, self.crop)
-            y = _windows(self._masks, order, rows, columns, self.crop)
-        x = as_float(x)
+            x = _windows(self._images, order, *corners, self.crop)
+            y = _windows(self._masks, order, *corners, self.crop)
+        x = as_float(x) if isinstance(x, np.ndarray) else x
         if self._augmentation is not None:
             x, y = self._augmentation(x, y, rng)
-        # In one step: TensorFlow reads batches in another thread.
-        self._drawn: tuple[Images, Labels] = (
-            x,
-            y if y.ndim == 4 else y.astype(np.int32, copy=False),
-        )
+        return x, y if len(y.shape) == 4 else _labels(y)
 
 
 class _Augmentation:
@@ -151,17 +172,12 @@ class _Augmentation:
             ),
         ]
 
-    def __call__(
-        self, x: Images, y: npt.NDArray[Any], rng: np.random.Generator
-    ) -> tuple[Images, npt.NDArray[np.float32]]:
+    def __call__(self, x: Any, y: Any, rng: np.random.Generator) -> tuple[Any, Any]:
+        on_host, flat = isinstance(x, np.ndarray), len(y.shape) == 3
         # A quarter turn would change the shape of an oblong image.
         turns = rng.choice((0, 1, 2, 3) if x.shape[1] == x.shape[2] else (0, 2), size=len(x))
-        for turn in np.unique(turns[turns > 0]):
-            turned = np.flatnonzero(turns == turn)
-            x[turned] = np.rot90(x[turned], turn, axes=(1, 2))
-            y[turned] = np.rot90(y[turned], turn, axes=(1, 2))
+        x, y = _turned(x, turns), _turned(y, turns)
         images = keras.ops.convert_to_tensor(x, dtype="float32")
-        flat = y.ndim == 3
         masks = keras.ops.convert_to_tensor(y[..., None] if flat else y, dtype="float32")
         # The flip comes first also because it copies: brightness adds in place on PyTorch.
         change = self.flip.get_random_transformation(images, training=True, seed=_seed(rng))
@@ -170,7 +186,35 @@ class _Augmentation:
         for layer in self.tones:
             change = layer.get_random_transformation(images, training=True, seed=_seed(rng))
             images = layer.transform_images(images, change, training=True)
-        return _array(images), _array(masks)[..., 0] if flat else _array(masks)
+        masks = masks[..., 0] if flat else masks
+        return (_array(images), _array(masks)) if on_host else (images, masks)
+
+
+def _turned(values: Any, turns: npt.NDArray[np.int64]) -> Any:
+    """Each image turned by so many quarters; an array is turned in place."""
+    for turn in np.unique(turns[turns > 0]):
+        if isinstance(values, np.ndarray):
+            turned = np.flatnonzero(turns == turn)
+            values[turned] = np.rot90(values[turned], turn, axes=(1, 2))
+        else:
+            turned = (turns == turn).reshape(-1, *[1] * (len(values.shape) - 1))
+            values = keras.ops.where(
+                turned, keras.ops.rot90(values, int(turn), axes=(1, 2)), values
+            )
+    return values
+
+
+def _joined(parts: list[Any]) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    on_host = isinstance(parts[0], np.ndarray)
+    return np.concatenate(parts) if on_host else keras.ops.concatenate(parts)
+
+
+def _labels(masks: Any) -> Any:
+    if isinstance(masks, np.ndarray):
+        return masks.astype(np.int32, copy=False)
+    return keras.ops.cast(masks, "int32")
 
 
 def _array(tensor: Any) -> npt.NDArray[np.float32]:
@@ -187,13 +231,17 @@ def _seed(rng: np.random.Generator) -> int:
 
 
 def _windows(
-    values: npt.NDArray[Any],
+    values: Any,
     order: npt.NDArray[np.int64],
     rows: npt.NDArray[np.int64],
     columns: npt.NDArray[np.int64],
     size: int,
-) -> npt.NDArray[Any]:
+) -> Any:
     """One square window of every chosen image, copied without a loop."""
+    if not isinstance(values, np.ndarray):
+        side = np.arange(size)
+        across = columns[:, None, None] + side[None, None, :]
+        return values[order[:, None, None], rows[:, None, None] + side[None, :, None], across]
     views = np.lib.stride_tricks.sliding_window_view(values, (size, size), axis=(1, 2))
     # The view puts the window last; channels, if there are any, belong behind it.
     chosen = views[order, rows, columns]

@@ -35,8 +35,8 @@ def findings(records: Sequence[Record], importance: Mapping[str, float], score: 
         ranked = sorted(importance.items(), key=lambda item: -item[1])
         shares = ", ".join(f"{name} ({share:.0%})" for name, share in ranked[:4])
         found.append(
-            "Taken one by one, among the trials that used it, each of these parameters went with so "
-            f"much of the differences in rank: {shares}; a hint, since the sampler chose the values."
+            "Taken one by one, among the trials that used it, each of these parameters went with "
+            f"so much of the differences in rank: {shares}; a hint, since the sampler chose them."
         )
     else:
         found.append("No parameter can be shown to explain differences between trials.")
@@ -98,7 +98,7 @@ def _contrasts(searched: Sequence[Record], score: Score) -> list[str]:
 
 
 def _stopped(searched: Sequence[Record], test: Callable[[Record], bool]) -> str:
-    """Those that did not run to their end: they would have scored worse, and are not in the mean."""
+    """Those that did not run to their end: they are not in the mean, which they would lower."""
     told = []
     for word, side in (("with", True), ("without", False)):
         some = [record for record in searched if test(record) is side]

@@ -180,13 +180,14 @@ def _claim(pair: Paired, judgement: Judgement) -> str:
     )
     name = pair.record.recipe.label
     if pair.record is judgement.searched:
-        name = f"The best searched loss, {name},"
+        name = f"the best searched loss, {name}"
     if not pair.clear:
-        name = _lower(name).removesuffix(",")
         return f"No clear difference between {name} and {plain.baseline}: {evidence}."
     if pair.gain > 0:
-        return f"{name} beats the best plain loss, {plain.baseline}: {evidence}."
-    return f"The best plain loss, {plain.baseline}, beats {_lower(name).removesuffix(',')}: {evidence}."
+        comma = "," if pair.record is judgement.searched else ""
+        name = name.replace("the best", "The best", 1)
+        return f"{name}{comma} beats the best plain loss, {plain.baseline}: {evidence}."
+    return f"The best plain loss, {plain.baseline}, beats {name}: {evidence}."
 
 
 def _optimism(judgement: Judgement, score: Score) -> str:
@@ -209,7 +210,3 @@ def _trained(record: Record) -> str:
 
 def _corrected(comparisons: int) -> str:
     return f" after correction for {comparisons} comparisons" if comparisons > 1 else ""
-
-
-def _lower(name: str) -> str:
-    return name[0].lower() + name[1:] if name.startswith("The ") else name

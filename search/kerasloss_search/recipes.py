@@ -63,8 +63,8 @@ def compound_for(
     """A compound for all recipes of one structure, to be compiled once and set by `apply`.
 
     Terms that cost little and that a trial does not use ride along with weight 0: next to a network
-    they take little time, and save compiling a step for every combination. A user's own strategy sees
-    the terms of its trial alone, as it will where the loss is used: it may count them all.
+    they take little time, and save compiling a step for every combination. A user's own strategy
+    may count all terms that it sees, so it sees those of its trial alone, as it will in use.
 
     Args:
         space: the search space.

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 import kerasloss
-from kerasloss_search import files, models, recipes, scores
+from kerasloss_search import files, models, recipes, residence, scores
 from kerasloss_search.augment import Batches
 from kerasloss_search.dataset import IGNORED, Dataset
 from kerasloss_search.jobs import Epoch, Final, Result, Settings
@@ -51,6 +51,9 @@ class Bench:
         channels = 1 if self.data.classes == 2 else self.data.classes
         fit = 4 * (1 + channels) * self.data.masks.size <= _MAPS_BYTES
         self._maps = fit and settings.crop is None and not ignored
+        # Twice: what is stored, and the epoch that is drawn from it.
+        self._resident = residence.fits(2 * (self.data.images.size + self.data.masks.size))
+        self._shown: dict[bytes, Any] = {}
         self._score = scores.SCORES[settings.scores[0]]
         self.net = self._network(settings.seed)
         self._starts = {settings.seed: _values(self.net.variables)}
@@ -121,16 +124,20 @@ class Bench:
         parts = fold_groups(groups, self.settings.folds, seed=self.settings.seed)
         return [(np.delete(pool, part), pool[part]) for part in parts]
 
-    def predict(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    def predict(self, images: Any) -> npt.NDArray[np.uint8]:
         """Classes of every pixel, in batches of one size so that nothing is compiled twice."""
         size = self.settings.batch_size
+        join = np.concatenate if isinstance(images, np.ndarray) else keras.ops.concatenate
         labels = []
         for start in range(0, len(images), size):
             batch = images[start : start + size]
-            padding = np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)
-            prediction = self.net.predict_on_batch(np.concatenate([batch, padding]))
+            count = len(batch)
+            if count < size:
+                padding = np.zeros((size - count, *batch.shape[1:]), np.float32)
+                batch = join([batch, padding])
+            prediction = self.net.predict_on_batch(batch)
             labels.append(
-                scores.to_labels(prediction, from_logits=self.settings.from_logits)[: len(batch)]
+                scores.to_labels(prediction, from_logits=self.settings.from_logits)[:count]
             )
         return np.concatenate(labels)
 
@@ -200,6 +207,7 @@ class Bench:
                 seed=seed,
                 augment=self.settings.augment,
                 crop=self.settings.crop,
+                resident=self._resident,
             )
         self._batches[key].reset(seed)
         return self._batches[key]
@@ -224,9 +232,18 @@ class Bench:
     def validate(self, held: npt.NDArray[np.int64]) -> tuple[float, float]:
         """First score on some images, and the share of pixels predicted as foreground."""
         assert self._score.per_image is not None
-        predicted = self.predict(self.data.pixels(held))
+        predicted = self.predict(self._pixels(held))
         values = self._score.per_image(self.data.masks[held], predicted, self.data.classes)
         return float(values.mean()), float((predicted > 0).mean())
+
+    def _pixels(self, held: npt.NDArray[np.int64]) -> Any:
+        """Images that are looked at after every epoch; on the device, if they stay there."""
+        if not self._resident:
+            return self.data.pixels(held)
+        key = held.tobytes()
+        if key not in self._shown:
+            self._shown[key] = keras.ops.convert_to_tensor(self.data.pixels(held))
+        return self._shown[key]
 
     def _set(self, values: Arrays) -> None:
         _assign(self.net.variables, values)

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from kerasloss_search import augment
 from kerasloss_search.augment import Batches
 from kerasloss_search.dataset import compact
 from numpy.testing import assert_allclose, assert_array_equal
@@ -91,6 +92,31 @@ def test_labels_follow_the_images() -> None:
         assert len(matches) == 1
         seen.update(matches)
     assert seen == set(range(8))
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("crop", [None, 10])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_batches_that_stay_on_the_device_are_the_same(
+    crop: int | None, mapped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if keras.backend.backend() == "tensorflow":
+        pytest.skip("TensorFlow reads batches on the host")
+    monkeypatch.setattr(augment, "_AT_ONCE", 7)
+    images, masks = scene(20, channels=3)
+    targets = kerasloss.with_distance_maps(masks, classes=3) if mapped else masks
+    options = {"batch_size": 6, "seed": 1, "crop": crop}
+    ours = Batches(compact(images), targets, resident=True, **options)
+    plain = Batches(compact(images), targets, **options)
+    for _ in range(2):
+        for place in range(len(plain)):
+            (x, y), expected = ours[place], plain[place]
+            assert keras.ops.is_tensor(x) and keras.ops.is_tensor(y)
+            assert keras.backend.standardize_dtype(y.dtype) == expected[1].dtype
+            assert_allclose(keras.ops.convert_to_numpy(x), expected[0], atol=1e-6)
+            assert_array_equal(keras.ops.convert_to_numpy(y), expected[1])
+        ours.next_epoch()
+        plain.next_epoch()
 
 
 def test_distances_turn_with_their_image() -> None:

@@ -65,7 +65,9 @@ def test_a_clear_loser_is_named_and_the_plain_loss_is_kept():
     found = judge(*judged({0: 0.8, 1: 0.7}), groups(), DICE)
     assert found.best.number == 0
     lines = sentences(found, DICE)
-    assert lines[0].startswith("The best plain loss, dice, beats the best searched loss, dice: -0.0")
+    assert lines[0].startswith(
+        "The best plain loss, dice, beats the best searched loss, dice: -0.0"
+    )
     assert lines[-1].startswith("best_loss.json holds dice")
 
 
@@ -98,7 +100,6 @@ def test_few_seeds_can_show_nothing_and_this_is_said():
 def test_several_comparisons_are_corrected_for():
     levels = {0: 0.7, 1: 0.8, 3: 0.8, 5: 0.8}
     found = judge(*judged(levels), groups(), DICE)
-    raw = [pair.comparison.p for pair in found.pairs]
     assert [pair.p for pair in found.pairs] == pytest.approx([3 * 2 / 252] * 3, rel=0.5)
     assert all(pair.p >= pair.comparison.p for pair in found.pairs)
     assert "correction for 3 comparisons" in sentences(found, DICE)[0]

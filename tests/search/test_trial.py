@@ -2,8 +2,10 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
+from kerasloss_search import residence
 from kerasloss_search.catalogue import Choice
 from kerasloss_search.dataset import Dataset
 from kerasloss_search.jobs import Settings
@@ -103,6 +105,22 @@ def test_distances_are_computed_in_the_step_where_they_change(settings, tmp_path
     data.masks[0, 0, 0] = 255
     data.save(tmp_path / "data.npz")
     assert not Bench(dataclasses.replace(settings, data=tmp_path / "data.npz"))._maps
+
+
+def test_data_that_stay_on_the_device_change_nothing(settings, monkeypatch):
+    """As on an accelerator; there is none here that could tell its memory."""
+    if keras.backend.backend() == "tensorflow":
+        pytest.skip("TensorFlow reads batches on the host")
+    settings = dataclasses.replace(settings, augment=True, batch_size=3)
+    expected = curve(Bench(settings), recipe())[0]
+    assert residence.device_bytes() == 0
+    monkeypatch.setattr(residence, "device_bytes", lambda: 2**30)
+    bench = Bench(settings)
+    assert curve(bench, recipe())[0] == pytest.approx(expected, abs=1e-6)
+    (batches,) = bench._batches.values()
+    assert keras.ops.is_tensor(batches[0][0])
+    monkeypatch.setattr(residence, "device_bytes", lambda: 2**10)
+    assert not Bench(settings)._resident
 
 
 def test_folds_take_turns(bench, settings):

@@ -34,7 +34,9 @@ def closing_table(judgement: Judgement, groups: Sequence[str], score: Score) -> 
             f"{judgement.validation(record):.4f}",
             f"{mean:.4f}",
             f"{low:.3f} to {high:.3f}",
-            p_is(p[record.number]).removeprefix("p ").removeprefix("= ") if record.number in p else "",
+            p_is(p[record.number]).removeprefix("p ").removeprefix("= ")
+            if record.number in p
+            else "",
             style="bold" if record is judgement.best else None,
         )
     if p and judgement.plain is not None:

@@ -59,7 +59,9 @@ def key_of(classes: int) -> list[Mark]:
     for one in range(1, classes):
         alike.setdefault(_class_colour(one), []).append(str(one))
     truth = (
-        Mark(f"truth: {'class' if len(ones) == 1 else 'classes'} {', '.join(ones)}", colour, "light")
+        Mark(
+            f"truth: {'class' if len(ones) == 1 else 'classes'} {', '.join(ones)}", colour, "light"
+        )
         for colour, ones in alike.items()
     )
     return [*_MARKS.values(), *truth]
