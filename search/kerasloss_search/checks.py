@@ -20,6 +20,9 @@ from kerasloss_search.tracking import checked_uri
 
 __all__ = ["check", "check_data"]
 
+# Imported when the first trial is recorded, and for the report, when hours may have gone by.
+_NEEDED_LATER = ("mlflow", "matplotlib")
+
 
 def check(options: Options, backend: str | None = None) -> None:
     """Finds what can be found before the data are read.
@@ -30,7 +33,14 @@ def check(options: Options, backend: str | None = None) -> None:
 
     Raises:
         SearchError: for anything that the user can mend.
+        ModuleNotFoundError: if a package is missing that is needed only later.
     """
+    for package in _NEEDED_LATER:
+        if importlib.util.find_spec(package) is None:
+            raise ModuleNotFoundError(
+                f'the search needs the package {package}: pip install "kerasloss[search]"',
+                name=package,
+            )
     plain = len(options.space.baselines())
     if options.trials is not None and options.trials <= plain:
         raise SearchError(

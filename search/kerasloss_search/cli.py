@@ -67,8 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _expected(problem: Exception) -> bool:
     """Whether a problem is one that the user can mend, and that says how."""
+    # A package that is missing is told by the entry, which knows where it comes from.
+    if isinstance(problem, ModuleNotFoundError):
+        return not problem.name
     # Before anything heavy: mistakes in a file or an option are these.
-    if isinstance(problem, (DataError, ValueError, OSError, ModuleNotFoundError)):
+    if isinstance(problem, (DataError, ValueError, OSError)):
         return True
     from kerasloss_search.driver import SearchError
 

@@ -1,6 +1,7 @@
 """The command line: help that reads well, and one line with exit code 2 for every mistake."""
 
 import sys
+import tomllib
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from kerasloss_search.lock import locked
 from kerasloss_search.settings.options import Options
 from kerasloss_search.space import Space
 from kerasloss_search.synthetic import write_micrographs
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +60,46 @@ def test_help_is_fast():
     code += "print([name for name in ('keras', 'optuna', 'mlflow', 'matplotlib') "
     code += "if name in sys.modules])"
     assert printed_by(code) == "[]"
+
+
+LACKING = """
+import sys
+
+class Lacking:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {package!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Lacking())
+sys.argv = ["kerasloss-search", *{arguments!r}]
+sys.stderr = sys.stdout
+from kerasloss_search.entry import main
+print(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "named", "arguments"),
+    [
+        ("rich", "rich", ["demo"]),
+        ("PIL", "pillow", ["demo"]),
+        ("optuna", "optuna", ["run", "--images", "a", "--masks", "b"]),
+        ("mlflow", "mlflow", ["demo"]),
+        ("matplotlib", "matplotlib", ["demo"]),
+        ("rich", "rich", ["report", "nowhere"]),
+    ],
+)
+def test_a_missing_package_is_named_with_what_installs_it(package, named, arguments, tmp_path):
+    code = LACKING.format(package=package, arguments=arguments)
+    line, status = printed_by(f"import os; os.chdir({str(tmp_path)!r})\n{code}").splitlines()
+    remedy = 'pip install "kerasloss[search,jax]"'
+    assert line == f"kerasloss-search: the search needs the package {named}: {remedy}"
+    assert status == "2" and not list(tmp_path.iterdir())
+
+
+def test_the_script_starts_where_missing_packages_are_told():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"kerasloss-search": "kerasloss_search.entry:main"}
 
 
 def test_options_without_a_file(asked, tmp_path, monkeypatch):
