@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 
@@ -18,9 +17,9 @@ from kerasloss_search.data import DataError
 from kerasloss_search.lock import locked
 from kerasloss_search.settings import assembly, study_file
 from kerasloss_search.settings.options import Options
+from kerasloss_search.settings.parser import Parser
 from kerasloss_search.settings.study_file import Given, StudyFileError
 from kerasloss_search.settings.table import add_options, find
-from kerasloss_search.settings.wording import nearest
 from kerasloss_search.trouble import explain
 
 __all__ = ["main"]
@@ -47,8 +46,7 @@ _DEMO_DATA = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code: 0, 2 for a mistake of the user, 130 for Ctrl-C."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_command(arguments)
     console = Console()
     try:
         return int(options.action(options, console))
@@ -78,39 +76,8 @@ def _expected(problem: Exception) -> bool:
     return isinstance(problem, SearchError)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, and what may have been meant."""
-
-    def __init__(self, **options: Any) -> None:
-        # No abbreviations: a new option would make an old command mean something else.
-        super().__init__(allow_abbrev=False, **options)
-
-    def error(self, message: str) -> NoReturn:
-        text = re.sub(r"^argument ", "", message)
-        unknown = re.match(r"unrecognized arguments: (\S+)", message)
-        if unknown:
-            name = unknown.group(1).partition("=")[0]
-            near = nearest(name, _all_options(self))
-            text = f"{name}: there is no such option" + (f"; did you mean {near}?" if near else "")
-        chosen = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
-        if chosen:
-            near = nearest(chosen.group(1), re.findall(r"[a-z]+", chosen.group(2)))
-            text += f"; did you mean {near}?" if near else ""
-        self.exit(2, f"{self.prog}: {text} (`{self.prog} --help` lists everything)\n")
-
-
-def _all_options(parser: argparse.ArgumentParser) -> list[str]:
-    """The options of a parser and of its commands."""
-    found = list(parser._option_string_actions)
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for command in action.choices.values():
-                found += _all_options(command)
-    return found
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="kerasloss-search",
         description="Find the segmentation loss that suits your images.",
         epilog="Start with `kerasloss-search demo`, which needs no data.",

@@ -111,7 +111,8 @@ def other_study(folder):
 
 # name: (options after those of a sound command, words of the message, what is done before)
 OPTIONS = {
-    "unknown option": (["--trails", "9"], ["--trails", "did you mean --trials"]),
+    "unknown option": (["--trails", "9"], ["--trails", "did you mean --trials", "run --help"]),
+    "option of another command": (["--port", "9"], ["--port: there is no such option"]),
     "no such backend": (["--backend", "theano"], ["--backend", "tensorflow, jax, torch"]),
     "backend mistyped": (["--backend", "tensorflwo"], ['did you mean "tensorflow"']),
     "trials below baselines": (["--trials", "5"], ["--trials", "at least 6", "plain losses"]),
@@ -421,6 +422,30 @@ def test_files(capsys, workplace, text, words):
         (["init", "--images", "pics", "--masks", "masks"], ["pics", "not a folder"]),
         (["ui", "--output", "nowhere"], ["nowhere"]),
         (["ui", "--port", "none"], ["--port", "none"]),
+        (
+            ["ui", "nowhere", "extra"],
+            ["kerasloss-search ui: takes no further argument", "'extra'", "search ui --help"],
+        ),
+        (
+            ["run", "study.toml", "extra"],
+            ["kerasloss-search run: takes no further argument", "'extra'"],
+        ),
+        (
+            ["report", "--outptu", "out"],
+            ["--outptu: there is no such option; did you mean --output?", "search report --help"],
+        ),
+        (["report", "--trials", "9"], ["--trials: there is no such option (`"]),
+        (["report"], ["there are no results in results"]),
+        (["report", "--output", "out"], ["there are no results in out"]),
+        (["report", "out", "--output", "other"], ["FOLDER and --output", "out and other"]),
+        (["repeat", "out"], ["finished search", "out"]),
+        (["repeat", "--output", "out"], ["finished search", "out"]),
+        (["repeat", "--trial", "best"], ["--trial", "best"]),
+        (["sync", "out"], ["no record of a search", "out"]),
+        (["sync", "out", "--output", "other"], ["FOLDER and --output", "leave one away"]),
+        (["sync", "--output", ""], ["--output", "path of a folder"]),
+        (["ui", "nowhere"], ["nowhere"]),
+        (["demo", "--pruning=false"], ["--pruning: expected no value", "--no-pruning"]),
     ],
     ids=" ".join,
 )

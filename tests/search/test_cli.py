@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fresh_python import printed_by
-from kerasloss_search import cli, session
+from kerasloss_search import afterwards, cli, session
 from kerasloss_search.catalogue import Range
 from kerasloss_search.data import DataOptions
 from kerasloss_search.lock import locked
@@ -247,6 +247,17 @@ def test_ui_without_a_search(capsys, tmp_path):
     code, error = failing(capsys, "ui", "--output", tmp_path)
     assert code == 2
     assert "no mlflow.db" in error and "Run a search" in error
+
+
+@pytest.mark.parametrize("command", ["ui", "report", "repeat", "sync"])
+def test_a_folder_may_be_given_either_way(command, monkeypatch, tmp_path):
+    seen = []
+    asked = lambda options, _: seen.append(options.output) or 0  # noqa: E731
+    monkeypatch.setattr(afterwards, f"_{command}", asked)
+    monkeypatch.chdir(tmp_path)
+    for arguments in ([], ["a"], ["--output", "a"], ["a", "--output", "./a/"]):
+        assert cli.main([command, *arguments]) == 0
+    assert seen == [Path("results"), Path("a"), Path("a"), Path("a")]
 
 
 def test_a_second_search_on_one_folder_is_refused(capsys, tmp_path, pictures):
