@@ -142,10 +142,14 @@ OPTIONS = {
     "auxiliary mistyped": (["--auxiliary", "cb_dise"], ["--auxiliary", 'did you mean "cb_dice"']),
     "learning rates upside down": (
         ["--learning-rate", "0.01,0.001"],
-        ["--learning-rate", "low < high", "0.01"],
+        ["--learning-rate", "LOW < HIGH", "0.01,0.001"],
     ),
-    "learning rate of zero": (["--learning-rate", "0,0.1"], ["--learning-rate", "0 < low"]),
-    "one weight": (["--weights", "0.5"], ["--weights", "[low, high]"]),
+    "learning rate of zero": (["--learning-rate", "0,0.1"], ["--learning-rate", "0 < LOW"]),
+    "one learning rate": (
+        ["--learning-rate", "0.001"],
+        ["--learning-rate: expected LOW,HIGH with", 'received "0.001"'],
+    ),
+    "one weight": (["--weights", "0.5"], ["--weights", "LOW,HIGH"]),
     "validation of everything": (["--validation", "1"], ["--validation", "below 1"]),
     "nothing left to train on": (
         ["--validation", "0.5", "--test", "0.5"],
@@ -194,6 +198,18 @@ OPTIONS = {
         ["--model-option", "withd=8"],
         ["--model-option", 'did you mean "width"'],
     ),
+    "nothing for a model's argument": (
+        ["--model", "own_things:net", "--model-option", "filters=None"],
+        ["--model-option filters", "true or false", "leave it away", '"None"'],
+    ),
+    "list for a model's argument": (
+        ["--model", "own_things:net", "--model-option", "filters=[8, 16]"],
+        ["--model-option filters", "a single value", '"[8, 16]"'],
+    ),
+    "argument without a value": (
+        ["--model", "own_things:net", "--model-option", "filters"],
+        ["--model-option", "NAME=VALUE", '"filters"'],
+    ),
     "own loss of no module": (["--terms", "dice,no_such:Own"], ["--terms", "no_such"]),
     "own loss of no class": (["--terms", "dice,own_things:Owm"], ["did you mean 'Own'"]),
     "own loss that is none": (
@@ -237,6 +253,31 @@ OPTIONS = {
         ["--term-option", "focal.gamma=-1"],
         ["--term-option focal.gamma", "number >= 0", "-1"],
     ),
+    "option's range upside down": (
+        ["--term-option", "focal.gamma=4,1"],
+        ["--term-option focal.gamma", "LOW < HIGH", '"4,1"'],
+    ),
+    "option's range of three": (
+        ["--term-option", "focal.gamma=1,2,3"],
+        ["--term-option focal.gamma", "LOW,HIGH,log", '"1,2,3"'],
+    ),
+    "option's range of words": (
+        ["--term-option", "focal.gamma=[a,b]"],
+        ["--term-option focal.gamma", "LOW,HIGH", '"[a,b]"'],
+    ),
+    "option's range outside of its limits": (
+        ["--term-option", "focal.alpha=0.5,1.5"],
+        ["--term-option focal.alpha", "<= 1", '"0.5,1.5"'],
+    ),
+    "option's logarithm of zero": (
+        ["--term-option", "focal.gamma=0,1,log"],
+        ["--term-option focal.gamma", "LOW > 0", "logarithmic"],
+    ),
+    "nothing for an option": (
+        ["--term-option", "dice.squared=None"],
+        ["--term-option dice.squared", "leave it away"],
+    ),
+    "option mistyped": (["--term-option", "focal.gama=2"], ['did you mean "gamma"']),
     "range where there is a word": (
         ["--term-option", "dice.pool=1,2"],
         ["--term-option", "image", "no range"],

@@ -172,6 +172,24 @@ def test_every_option_arrives(asked, tmp_path, monkeypatch):
         assert getattr(asked[0], field.name) == getattr(expected, field.name), field.name
 
 
+def test_values_may_be_written_as_python_or_a_study_file_has_them(asked):
+    given = ["run", "--images", "a", "--masks", "b", "--model", "own.nets:net"]
+    for text in ("attention=False", "skip=True", "deep=true", "kind='None'", "rate=1e-3", "act=no"):
+        given += ["--model-option", text]
+    given += ["--learning-rate", "[1e-4, 1e-2]", "--weights", "[0.1,1]"]
+    given += ["--term-option", "focal.gamma=[1,4]", "--term-option", "focal.alpha=[0.1, 1, log]"]
+    given += ["--term-option", "dice.squared=True"]
+    assert cli.main(given) == 0
+    (options,) = asked
+    expected = {"attention": False, "skip": True, "deep": True, "kind": "None", "rate": 1e-3}
+    assert options.model_options == {**expected, "act": "no"}
+    assert options.space.learning_rate == Range(1e-4, 1e-2, log=True)
+    assert options.space.weights == Range(0.1, 1.0)
+    focal = options.space.terms["focal"].ranges
+    assert focal == {"gamma": Range(1.0, 4.0), "alpha": Range(0.1, 1.0, log=True)}
+    assert options.space.terms["dice"].fixed["squared"] is True
+
+
 def test_options_override_the_file(asked, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sub").mkdir()

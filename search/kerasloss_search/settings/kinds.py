@@ -302,7 +302,15 @@ class Limits(Kind):
         return Range(float(low), float(high), log=self.log)
 
     def parse(self, text: str) -> Range:
-        return self.check([_as_number(part.strip()) for part in text.split(",")])
+        inner = text.strip()
+        if inner.startswith("[") and inner.endswith("]"):
+            # As a study file has it.
+            inner = inner[1:-1]
+        try:
+            return self.check([_as_number(part.strip()) for part in inner.split(",")])
+        except Wrong:
+            most = "" if math.isinf(self.highest) else f" <= {self.highest:g}"
+            raise Wrong(f"LOW,HIGH with 0 < LOW < HIGH{most}", text) from None
 
     def toml(self, value: Any) -> str:
         return f"[{value.low:g}, {value.high:g}]"
