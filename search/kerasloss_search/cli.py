@@ -163,6 +163,13 @@ def _add_free_options(parser: argparse.ArgumentParser) -> None:
 def _given(options: argparse.Namespace) -> Given:
     """What the command line says; settings are stored under their paths, which have a dot."""
     values = {path: value for path, value in vars(options).items() if "." in path}
+    output = values.get("output.folder")
+    if output is not None and output.suffix == ".toml" and not output.is_dir():
+        # It would be made, and the study file that is meant be written or looked for elsewhere.
+        raise ValueError(
+            f"--output: expected the folder for the results, received the study file {output}; "
+            f"write it with `init --output-file {output}`, run it with `run {output}`"
+        )
     return assembly.given_by_options(
         values, getattr(options, "term_option", ()), getattr(options, "model_option", ())
     )
@@ -200,8 +207,21 @@ def _demo(options: argparse.Namespace, console: Console) -> int:
 def _run(options: argparse.Namespace, console: Console) -> int:
     given = _given(options)
     if options.study is not None:
-        given = study_file.read(options.study).overridden(given)
+        given = _study(options.study).overridden(given)
     return _search(_assembled(given), console)
+
+
+def _study(path: Path) -> Given:
+    try:
+        return study_file.read(path)
+    except StudyFileError as problem:
+        if path.suffix == ".toml" or path.is_file():
+            raise
+        # Most likely the second word of a list, or the value of a flag.
+        raise ValueError(
+            f"STUDY.toml: {str(problem).partition(';')[0].replace(': ', ' ', 1)}; lists are "
+            "written with commas (dice,hd95), flags as --no-pruning"
+        ) from None
 
 
 def _assembled(given: Given, defaults: Mapping[str, Any] | None = None) -> Options:

@@ -283,6 +283,19 @@ OPTIONS = {
         ["--term-option", "image", "no range"],
     ),
     "output is a file": (["--output", "own_things.py"], ["--output", "is a file", "folder"]),
+    "output is the study file": (
+        ["--output", "my.toml"],
+        ["--output: expected the folder", "my.toml", "--output-file"],
+    ),
+    "output of no user": (["--output", "~nobody-has-that-name/x"], ["--output", "user"]),
+    "list with spaces": (
+        ["--scores", "dice", "hd95"],
+        ["STUDY.toml: hd95 cannot be read (No such file", "dice,hd95", "--no-pruning"],
+    ),
+    "flag with a value": (
+        ["--pruning", "false"],
+        ["STUDY.toml: false cannot be read (No such file", "--no-pruning"],
+    ),
     "output below a file": (["--output", "own_things.py/out"], ["--output", "own_things.py"]),
     "output among the images": (["--output", "images/out"], ["--output", "--images", "another"]),
     "no image folder": (["--images", "pics"], ["pics", "not a folder", "--images"]),
@@ -460,6 +473,8 @@ def test_files(capsys, workplace, text, words):
         (["init", "--output-file", "own_things.py"], ["own_things.py", "--force"]),
         (["init", "--output-file", "images", "--force"], ["images", "is a folder"]),
         (["init", "--output-file", "no/study.toml"], ["--output-file", "no", "make it first"]),
+        (["init", "--output", "my.toml"], ["--output", "my.toml", "--output-file"]),
+        (["demo", "--output", "my.toml"], ["--output", "my.toml"]),
         (["init", "--images", "pics", "--masks", "masks"], ["pics", "not a folder"]),
         (["ui", "--output", "nowhere"], ["nowhere"]),
         (["ui", "--port", "none"], ["--port", "none"]),

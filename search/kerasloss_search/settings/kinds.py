@@ -185,11 +185,15 @@ class Folder(Kind):
         return "DIR"
 
     def check(self, value: Any) -> Path:
-        if isinstance(value, Path):
-            return value
-        if not isinstance(value, str) or not value.strip() or "\0" in value:
+        if not isinstance(value, Path) and (
+            not isinstance(value, str) or not value.strip() or "\0" in value
+        ):
             raise Wrong(self.expected, value)
-        return Path(value)
+        try:
+            # A shell does that only at the beginning of a word, not behind `--output=`.
+            return Path(value).expanduser()
+        except RuntimeError:
+            raise Wrong("the path of a folder, ~ with the name of a user", str(value)) from None
 
     def toml(self, value: Any) -> str:
         return quoted(Path(value).as_posix())
