@@ -44,19 +44,19 @@ def check(options: Options, backend: str | None = None) -> None:
     plain = len(options.space.baselines())
     if options.trials is not None and options.trials <= plain:
         raise SearchError(
-            f"{label('search.trials')}: expected at least {plain + 1}, because the first {plain} "
-            f"are the plain losses, received {options.trials}"
+            f"{_place(options, 'search.trials')}: expected at least {plain + 1}, because the "
+            f"first {plain} are the plain losses, received {options.trials}"
         )
     if options.data.validation + options.data.test >= 1:
         raise SearchError(
-            f"{label('data.validation')} and {label('data.test')}: expected a sum below 1, "
-            f"received {options.data.validation:g} and {options.data.test:g}, which leaves nothing "
-            "to train on; lower them"
+            f"{_place(options, 'data.validation', 'data.test')}: expected a sum with "
+            f"{label('data.test')} below 1, received {options.data.validation:g} and "
+            f"{options.data.test:g}, which leaves nothing to train on; lower them"
         )
     if options.scores[0] == TIME:
         raise SearchError(
-            f"{label('search.scores')}: expected a score of images first, such as dice,time, "
-            "because it chooses the best epoch; received time"
+            f"{_place(options, 'search.scores')}: expected a score of images first, such as "
+            "dice,time, because it chooses the best epoch; received time"
         )
     _check_sides(options)
     _check_output(options)
@@ -64,7 +64,7 @@ def check(options: Options, backend: str | None = None) -> None:
         try:
             checked_uri(options.tracking_uri)
         except ValueError as problem:
-            raise SearchError(f"{label('tracking.uri')}: {problem}") from problem
+            raise SearchError(f"{_place(options, 'tracking.uri')}: {problem}") from problem
     _check_own(options, backend)
 
 
@@ -78,17 +78,35 @@ def check_data(options: Options, dataset: Dataset) -> None:
     if options.folds > len(kept):
         what = "images" if dataset.groups == dataset.names else "groups"
         raise SearchError(
-            f"{label('training.folds')}: expected at most {len(kept)}, the number of {what} "
-            f"outside of the test, received {options.folds}; lower it, or add images"
+            f"{_place(options, 'training.folds')}: expected at most {len(kept)}, the number of "
+            f"{what} outside of the test, received {options.folds}; lower it, or add images"
         )
+
+
+def _place(options: Options, path: str, *others: str) -> str:
+    """How a message about a setting begins: with file and line if it was said in a file.
+
+    Args:
+        options: what the user asked for.
+        path: of the setting.
+        others: of those that contradict it; if only one of them was said, its place is told too.
+    """
+    for said in (path, *others):
+        origin = options.origins.get(said, "")
+        if origin.startswith("-"):
+            # An option may as well go into a file, so both names are told.
+            return label(path)
+        if origin:
+            return origin if said == path else f"{origin}: {label(path)}"
+    return label(path)
 
 
 def _check_sides(options: Options) -> None:
     size = options.data.size
     if options.crop is not None and options.crop >= size:
         raise SearchError(
-            f"{label('training.crop')}: expected less than {label('data.size')}, {size}, received "
-            f"{options.crop}"
+            f"{_place(options, 'training.crop', 'data.size')}: expected less than "
+            f"{label('data.size')}, {size}, received {options.crop}"
         )
     if options.model != "unet":
         return
@@ -96,27 +114,27 @@ def _check_sides(options: Options) -> None:
     for path, side in (("data.size", size), ("training.crop", options.crop)):
         if side is not None and side % 2**depth:
             raise SearchError(
-                f"{label(path)}: expected a number divisible by {2**depth}, since the U-Net halves "
-                f"the resolution {depth} times, received {side}"
+                f"{_place(options, path, 'model.depth')}: expected a number divisible by "
+                f"{2**depth}, since the U-Net halves the resolution {depth} times, received {side}"
             )
 
 
 def _check_output(options: Options) -> None:
-    output = options.output
+    output, place = options.output, _place(options, "output.folder")
     existing = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
     if not existing.is_dir():
         what = "is a file" if existing == output else f"is inside of the file {existing}"
-        raise SearchError(f"{label('output.folder')}: {output} {what}; give a folder")
+        raise SearchError(f"{place}: {output} {what}; give a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise SearchError(
-            f"{label('output.folder')}: {existing} cannot be written to; give another folder, or "
+            f"{place}: {existing} cannot be written to; give another folder, or "
             "correct its permissions"
         )
     for path, folder in (("data.images", options.data.images), ("data.masks", options.data.masks)):
         if folder is not None and output.resolve().is_relative_to(folder.resolve()):
             # Its pictures would be taken for images when the search goes on.
             raise SearchError(
-                f"{label('output.folder')}: {output} lies in the folder of {label(path)}, where "
+                f"{place}: {output} lies in the folder of {label(path)}, where "
                 "its pictures would be taken for images; give another folder"
             )
 
@@ -124,31 +142,36 @@ def _check_output(options: Options) -> None:
 def _check_own(options: Options, backend: str | None) -> None:
     """The user's own model, losses and strategies: whether they can be imported and used."""
     if options.model != "unet":
-        function = _imported(options.model, label("model.name"), backend)
+        function = _imported(options.model, _place(options, "model.name"), backend)
         _check_model(options, function)
+    place = _place(options, "search.terms")
     for name in filter(is_dotted, options.space.terms):
         term = options.space.terms[name]
-        found = _imported(name, label("search.terms"), backend)
+        found = _imported(name, place, backend)
         import kerasloss
 
-        _check_maker(found, name, kerasloss.losses.SegmentationLoss, label("search.terms"))
+        _check_maker(found, name, kerasloss.losses.SegmentationLoss, place)
         arguments = (*term.ranges, *term.fixed, "from_logits")
         if options.data.ignore_value is not None:
             arguments += ("ignore_class",)
-        _check_arguments(found, arguments, f'[terms."{name}"]')
-        _check_saved(found, name, label("search.terms"))
+        section = options.origins.get(f"terms.{name}", f'[terms."{name}"]')
+        if section.startswith("-"):
+            section += f" {name}"
+        _check_arguments(found, arguments, section)
+        _check_saved(found, name, place)
+    place = _place(options, "search.strategies")
     for name in filter(is_dotted, options.space.strategies):
-        found = _imported(name, label("search.strategies"), backend)
+        found = _imported(name, place, backend)
         import kerasloss
 
-        _check_maker(found, name, kerasloss.weighting.Weighting, label("search.strategies"))
-        _check_arguments(found, (), label("search.strategies"))
+        _check_maker(found, name, kerasloss.weighting.Weighting, place)
+        _check_arguments(found, (), place)
         if getattr(found, "learns", False):
             raise SearchError(
-                f"{label('search.strategies')}: {name} learns together with the model, by a layer "
+                f"{place}: {name} learns together with the model, by a layer "
                 "that the models of a search do not have; take it out"
             )
-        _check_saved(found, name, label("search.strategies"))
+        _check_saved(found, name, place)
 
 
 def _check_maker(found: Any, name: str, base: type, what: str) -> None:
@@ -214,10 +237,10 @@ def _imported(name: str, what: str, backend: str | None) -> Any:
 
 
 def _check_model(options: Options, function: Any) -> None:
-    name = options.model
+    name, place = options.model, _place(options, "model.name")
     if not callable(function):
         raise SearchError(
-            f"{label('model.name')}: expected {name} to be a function, received {_kind(function)}; "
+            f"{place}: expected {name} to be a function, received {_kind(function)}; "
             "name a function that returns a keras.Model"
         )
     try:
@@ -230,7 +253,7 @@ def _check_model(options: Options, function: Any) -> None:
     except TypeError as problem:
         given = "".join(f", {key}=..." for key in options.model_options)
         raise SearchError(
-            f"{label('model.name')}: {name} cannot be called as function((height, width, "
+            f"{place}: {name} cannot be called as function((height, width, "
             f"channels), output_channels{given}): {problem}; correct the function or [model]"
         ) from problem
 

@@ -58,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not line:
             raise
         # What begins with file and line is left alone, so that editors find the place.
-        start = "" if isinstance(problem, StudyFileError) else "kerasloss-search: "
-        print(f"{start}{line}", file=sys.stderr)
+        file = getattr(options, "study", None)
+        placed = isinstance(problem, StudyFileError) or line.startswith(f"{file}:")
+        print(line if placed else f"kerasloss-search: {line}", file=sys.stderr)
         return 2
 
 

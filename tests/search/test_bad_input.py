@@ -404,6 +404,64 @@ FILES = {
     ),
 }
 
+# What is found only when settings are taken together: the file is told with its line as well.
+DATA_OF_FILE = '[data]\nimages = "images"\nmasks = "masks"\n'
+LATER = {
+    "trials below baselines": (
+        "size = 32\n[search]\ntrials = 3\n",
+        "study.toml:6: [search] trials: expected at least 6",
+    ),
+    "size not divisible": ("size = 30\n", "study.toml:4: [data] size: expected a number divisible"),
+    "crop not divisible": (
+        "size = 32\n[training]\ncrop = 12\n",
+        "study.toml:6: [training] crop: expected a number divisible by 8",
+    ),
+    "crop as large as the image": (
+        "size = 32\n[training]\ncrop = 32\n",
+        "study.toml:6: [training] crop: expected less than --size ([data] size), 32, received 32",
+    ),
+    "depth too large": (
+        "[model]\ndepth = 8\n",
+        "study.toml:5: [model] depth: --size ([data] size): expected a number divisible by 256",
+    ),
+    "nothing left to train on": (
+        "validation = 0.5\ntest = 0.6\n",
+        "study.toml:4: [data] validation: expected a sum with --test ([data] test) below 1",
+    ),
+    "test of nearly everything": (
+        "test = 0.9\n",
+        "study.toml:4: [data] test: --validation ([data] validation): expected a sum",
+    ),
+    "time first": (
+        'size = 32\n[search]\nscores = ["time", "dice"]\n',
+        "study.toml:6: [search] scores: expected a score of images first",
+    ),
+    "tracking in a folder": (
+        'size = 32\n[tracking]\nuri = "runs"\n',
+        "study.toml:6: [tracking] uri: The tracking URI must be",
+    ),
+    "more folds than images": (
+        "size = 32\n[training]\nfolds = 12\n",
+        "study.toml:6: [training] folds: expected at most",
+    ),
+    "output among the images": (
+        '[output]\nfolder = "images/out"\n',
+        "study.toml:5: [output] folder: ",
+    ),
+    "model of no module": (
+        '[model]\nname = "no_such:net"\n',
+        "study.toml:5: [model] name: there is no module",
+    ),
+    "own loss of no module": (
+        '[search]\nterms = ["dice", "no_such:Own"]\n',
+        "study.toml:5: [search] terms: there is no module",
+    ),
+    "option that the own loss has not": (
+        '[search]\nterms = ["dice", "own_things:Own"]\n[terms."own_things:Own"]\nsmoth = 2\n',
+        'study.toml:6: [terms."own_things:Own"]: expected an argument of Own',
+    ),
+}
+
 
 def snapshot(folder):
     """Names and contents of all files; what SQLite keeps beside a database has no content."""
@@ -458,6 +516,19 @@ def test_files(capsys, workplace, text, words):
     (workplace / "study.toml").write_text(text)
     error = check(capsys, workplace, ["run", "study.toml", *SOUND, "--output", "out"], words)
     assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("text", "beginning"), LATER.values(), ids=LATER)
+def test_files_are_named_for_what_is_found_later(capsys, workplace, text, beginning):
+    (workplace / "study.toml").write_text(DATA_OF_FILE + text)
+    error = check(capsys, workplace, ["run", "study.toml"], [])
+    assert error.startswith(beginning) and len(error.splitlines()) == 1
+
+
+def test_an_option_over_a_file_is_named_itself(capsys, workplace):
+    (workplace / "study.toml").write_text(f"{DATA_OF_FILE}size = 32\n[search]\ntrials = 9\n")
+    error = check(capsys, workplace, ["run", "study.toml", "--trials", "3"], [])
+    assert error.startswith("kerasloss-search: --trials ([search] trials): expected at least 6")
 
 
 @pytest.mark.parametrize(

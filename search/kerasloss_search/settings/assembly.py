@@ -134,6 +134,7 @@ def options_of(
         backend=value["search.backend"],
         tracking_uri=value["tracking.uri"],
         command=command,
+        origins=dict(given.origins),
     )
 
 
