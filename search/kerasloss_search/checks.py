@@ -7,7 +7,10 @@ import importlib.util
 import inspect
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from kerasloss_search.data import Dataset
 from kerasloss_search.driver import SearchError
@@ -16,9 +19,14 @@ from kerasloss_search.settings.options import Options
 from kerasloss_search.settings.table import label
 from kerasloss_search.settings.wording import nearest
 from kerasloss_search.space import is_dotted
+from kerasloss_search.split import Indices, split_groups
 from kerasloss_search.tracking import checked_uri
 
-__all__ = ["check", "check_data"]
+__all__ = ["check", "check_data", "check_demo"]
+
+# Of one micrograph; images smaller than that hold no bubbles. `synthetic` makes them so.
+_TILES = 4
+_SMALLEST_MICROGRAPH = 16
 
 # Imported when the first trial is recorded, and for the report, when hours may have gone by.
 _NEEDED_LATER = ("mlflow", "matplotlib")
@@ -74,9 +82,46 @@ def check_data(options: Options, dataset: Dataset) -> None:
     Raises:
         SearchError: for anything that the user can mend.
     """
-    kept = {dataset.groups[index] for part in (dataset.train, dataset.validation) for index in part}
+    what = "images" if dataset.groups == dataset.names else "groups"
+    _check_folds(options, dataset.groups, (dataset.train, dataset.validation), what)
+
+
+def check_demo(options: Options, images: int) -> None:
+    """Finds before they are made what could be found in the made-up images of the demo.
+
+    Args:
+        options: what the user asked for.
+        images: how many there will be.
+
+    Raises:
+        SearchError: for anything that the user can mend.
+    """
+    needed = 2 * _TILES + 1
+    if images < needed:
+        raise SearchError(
+            f"--images: expected at least {needed}, since training, validation and test need one "
+            f"micrograph of {_TILES} images each, received {images}"
+        )
+    if options.data.size < _SMALLEST_MICROGRAPH:
+        raise SearchError(
+            f"{_place(options, 'data.size')}: expected at least {_SMALLEST_MICROGRAPH} for the "
+            f"micrographs of the demo, received {options.data.size}"
+        )
+    groups = [str(image // _TILES) for image in range(images)]
+    # Bubbles are on every micrograph: only their number decides about the parts.
+    data = options.data
+    even = np.full(images, 0.1), np.ones((images, 2), np.bool_)
+    train, validation, _ = split_groups(
+        groups, *even, validation=data.validation, test=data.test, seed=data.seed
+    )
+    _check_folds(options, groups, (train, validation), "micrographs")
+
+
+def _check_folds(
+    options: Options, groups: Sequence[str], parts: Iterable[Indices], what: str
+) -> None:
+    kept = {groups[index] for part in parts for index in part}
     if options.folds > len(kept):
-        what = "images" if dataset.groups == dataset.names else "groups"
         raise SearchError(
             f"{_place(options, 'training.folds')}: expected at most {len(kept)}, the number of "
             f"{what} outside of the test, received {options.folds}; lower it, or add images"

@@ -91,7 +91,9 @@ def _parser() -> Parser:
         description="Make a small set of synthetic micrographs (gas bubbles in a metal, with "
         "blur, noise and uneven light) and search the best loss for them.",
     )
-    demo.add_argument("--images", type=_positive, default=48, metavar="N", help="how many (48)")
+    demo.add_argument(
+        "--images", type=_positive, default=48, metavar="N", help="how many, 9 or more (48)"
+    )
     demo.add_argument(
         "--foreground",
         type=_share,
@@ -194,6 +196,7 @@ def _demo(options: argparse.Namespace, console: Console) -> int:
     }
     wanted = _assembled(replace(given, values={**given.values, **own}), _DEMO)
     checks.check(wanted, session.choose_backend(wanted.backend))
+    checks.check_demo(wanted, options.images)
     output.mkdir(parents=True, exist_ok=True)
     with locked(output):
         if not folder.exists():

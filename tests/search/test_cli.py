@@ -1,5 +1,6 @@
 """The command line: help that reads well, and one line with exit code 2 for every mistake."""
 
+import re
 import sys
 import tomllib
 from dataclasses import fields, replace
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fresh_python import printed_by
-from kerasloss_search import afterwards, cli, session
+from kerasloss_search import afterwards, checks, cli, data, session
 from kerasloss_search.catalogue import Range
 from kerasloss_search.data import DataOptions
 from kerasloss_search.lock import locked
@@ -142,9 +143,9 @@ def test_every_option_arrives(asked, tmp_path, monkeypatch):
         # The usual one, 0.002, is not in the range.
         usual_learning_rate=pytest.approx(1e-4),
     )
-    data = DataOptions(Path("a"), None, "{stem}_m*", 3, 96, "x", 7, 0.3, 0.1, 9)
+    pictures = DataOptions(Path("a"), None, "{stem}_m*", 3, 96, "x", 7, 0.3, 0.1, 9)
     expected = Options(
-        data,
+        pictures,
         Path("o"),
         space=space,
         trials=40,
@@ -233,12 +234,27 @@ def test_time_alone_means_no_limit_of_trials(asked):
 
 def test_the_demo_has_its_own_defaults(asked, tmp_path):
     output = tmp_path / "d"
-    cli.main(["demo", "--images", "8", "--output", str(output), "--trials", "6", "--seed", "2"])
+    cli.main(["demo", "--images", "12", "--output", str(output), "--trials", "6", "--seed", "2"])
     (options,) = asked
     assert (options.trials, options.batch_size, options.data.size) == (6, 4, 64)
     assert options.model_options == {"width": 8, "depth": 3}
-    assert options.data.images == output / "micrographs-8-64-0.05-2" / "images"
-    assert len(list(options.data.images.iterdir())) == 8
+    assert options.data.images == output / "micrographs-12-64-0.05-2" / "images"
+    assert len(list(options.data.images.iterdir())) == 12
+
+
+@pytest.mark.parametrize(("images", "shares"), [(9, []), (22, []), (48, ["--test", "0.3"])])
+def test_the_demo_knows_its_pictures_beforehand(asked, tmp_path, capsys, images, shares):
+    """What is checked before they are made holds for those that are made then."""
+    command = ["demo", "--images", str(images), "--size", "16", *shares]
+    command += ["--output", str(tmp_path)]
+    code, error = failing(capsys, *command, "--folds", "99")
+    most = re.search(r"at most (\d+), the number of micrographs", error).group(1)
+    assert code == 2 and not list(tmp_path.iterdir())
+    assert failing(capsys, *command, "--folds", most) == (0, "")
+    dataset = data.load(asked[0].data)
+    checks.check_data(asked[0], dataset)
+    with pytest.raises(session.SearchError, match=f"at most {most}, the number of groups"):
+        checks.check_data(replace(asked[0], folds=int(most) + 1), dataset)
 
 
 def test_init_writes_what_it_finds(tmp_path, pictures, monkeypatch, asked, capsys):
@@ -250,8 +266,8 @@ def test_init_writes_what_it_finds(tmp_path, pictures, monkeypatch, asked, capsy
     assert "# group = '(.+)[_-]'" in text, "names that look like tiles"
     assert "study.toml" in capsys.readouterr().out
     assert cli.main(["run", "study.toml"]) == 0
-    data = asked[0].data
-    assert data.images.samefile(images) and data.masks.samefile(masks) and data.size == 32
+    found = asked[0].data
+    assert found.images.samefile(images) and found.masks.samefile(masks) and found.size == 32
 
 
 def test_init_replaces_a_file_only_by_force(tmp_path, monkeypatch, capsys):
