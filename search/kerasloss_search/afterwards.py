@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from kerasloss_search.outbox import JOURNAL
 from kerasloss_search.settings.kinds import Folder
 from kerasloss_search.settings.wording import Wrong
 
@@ -114,6 +115,11 @@ def _repeat(options: argparse.Namespace, console: Console) -> int:
 def _sync(options: argparse.Namespace, console: Console) -> int:
     from kerasloss_search.sync import sync
 
+    if not (options.output / JOURNAL).is_file():
+        raise ValueError(
+            f"--output: there is no record of a search in {options.output} ({JOURNAL}); name the "
+            "folder of a search"
+        )
     return sync(options.output, options.tracking_uri, console)
 
 

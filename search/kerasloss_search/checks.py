@@ -267,8 +267,9 @@ def _imported(name: str, what: str, backend: str | None) -> Any:
             f"{what}: there is no module {missing!r} where Python looks, nor in the folder of the "
             "study file or the one that the command is run in; correct the name, or run it there"
         ) from problem
-    except Exception as problem:
-        # Whatever a user's own file raises: it cannot be used, and this says why.
+    except (Exception, SystemExit) as problem:
+        # Whatever a user's own file raises, a script that ends itself included: it cannot be
+        # used, and this says why.
         reason = " ".join(str(problem).split()) or "no message"
         raise SearchError(
             f"{what}: {module_name!r} cannot be imported: {type(problem).__name__}: {reason}; "

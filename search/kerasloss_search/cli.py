@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from rich.console import Console
 from kerasloss_search import afterwards
 from kerasloss_search.data import DataError
 from kerasloss_search.lock import locked
+from kerasloss_search.outbox import without_password
 from kerasloss_search.settings import assembly, study_file
 from kerasloss_search.settings.options import Options
 from kerasloss_search.settings.parser import Parser
@@ -83,6 +85,9 @@ def _parser() -> Parser:
         description="Find the segmentation loss that suits your images.",
         epilog="Start with `kerasloss-search demo`, which needs no data.",
     )
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {_version()}", help="tell the version"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = commands.add_parser(
@@ -141,6 +146,13 @@ def _parser() -> Parser:
 
     afterwards.add_to(commands)
     return parser
+
+
+def _version() -> str:
+    try:
+        return version("kerasloss")
+    except PackageNotFoundError:
+        return "of a copy that is not installed"
 
 
 def _add_free_options(parser: argparse.ArgumentParser) -> None:
@@ -229,7 +241,8 @@ def _study(path: Path) -> Given:
 
 
 def _assembled(given: Given, defaults: Mapping[str, Any] | None = None) -> Options:
-    command = shlex.join(["kerasloss-search", *sys.argv[1:]])
+    # It is written into results and report, which are shown to others.
+    command = shlex.join(["kerasloss-search", *map(without_password, sys.argv[1:])])
     options = assembly.options_of(given, command=command, defaults=defaults)
     # A console script does not look in the current folder, where a user's own modules are.
     folders = [] if given.base is None else [str(given.base)]

@@ -62,6 +62,7 @@ def workplace(tmp_path, monkeypatch, pictures):
     (tmp_path / "own_things.py").write_text(OWN)
     (tmp_path / "broken_things.py").write_text("def net(:\n")
     (tmp_path / "failing_things.py").write_text("raise RuntimeError('no licence\\nfound')\n")
+    (tmp_path / "ending_things.py").write_text("import sys\nsys.exit('no arguments')\n")
     (tmp_path / "needy_things.py").write_text("import a_package_that_nobody_has\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_BACKEND", "jax")
@@ -189,6 +190,10 @@ OPTIONS = {
     "model whose module fails": (
         ["--model", "failing_things:net"],
         ["--model", "no licence found", "correct that file"],
+    ),
+    "model whose module ends": (
+        ["--model", "ending_things:net"],
+        ["--model", "SystemExit: no arguments", "correct that file"],
     ),
     "model that needs a package": (
         ["--model", "needy_things:net"],
@@ -572,7 +577,8 @@ def test_an_option_over_a_file_is_named_itself(capsys, workplace):
         (["repeat", "out"], ["finished search", "out"]),
         (["repeat", "--output", "out"], ["finished search", "out"]),
         (["repeat", "--trial", "best"], ["--trial", "best"]),
-        (["sync", "out"], ["no record of a search", "out"]),
+        (["sync", "out"], ["--output", "no record of a search", "out"]),
+        (["sync"], ["--output: there is no record of a search in results"]),
         (["sync", "out", "--output", "other"], ["FOLDER and --output", "leave one away"]),
         (["sync", "--output", ""], ["--output", "path of a folder"]),
         (["ui", "nowhere"], ["nowhere"]),

@@ -4,6 +4,7 @@ import re
 import sys
 import tomllib
 from dataclasses import fields, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,13 @@ def test_help(capsys, command):
     if command in (["run"], ["demo"]):
         for option in ("--trials", "--epochs", "--batch-size", "--seed", "--workers", "--output"):
             assert option in text
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"kerasloss-search {version('kerasloss')}\n"
 
 
 @pytest.fixture
@@ -215,6 +223,18 @@ def test_options_override_the_file(asked, tmp_path, monkeypatch):
     assert asked[-1].output == Path("there"), "of an option: from where the command is run"
     term = options.space.terms["tversky"]
     assert term.fixed["alpha"] == 0.2 and term.ranges == {"beta": Range(0.5, 0.6)}
+
+
+def test_the_command_is_kept_without_a_password(asked, monkeypatch):
+    given = ["run", "--images", "my images", "--masks", "b"]
+    for uri in (["--tracking-uri", "http://me:secret@host"], ["--tracking-uri=http://x:y@host"]):
+        monkeypatch.setattr(sys, "argv", ["kerasloss-search", *given, *uri])
+        assert cli.main(sys.argv[1:]) == 0
+    words = ["kerasloss-search run --images 'my images' --masks b"] * 2
+    words[0] += " --tracking-uri 'http://***@host'"
+    words[1] += " '--tracking-uri=http://***@host'"
+    assert [one.command for one in asked] == words
+    assert asked[0].tracking_uri == "http://me:secret@host"
 
 
 def test_modules_beside_the_study_file_are_found(asked, tmp_path, monkeypatch):

@@ -219,7 +219,8 @@ class Word(Kind):
         return "NAME"
 
     def check(self, value: Any) -> str | None:
-        if self.optional and value is False:
+        if self.optional and (value is False or value == "none"):
+            # As the command line has it, where false would be one more word.
             return None
         if value not in self.words:
             near = nearest(value, self.words)
