@@ -125,9 +125,10 @@ def _sync(options: argparse.Namespace, console: Console) -> int:
 
 def _folder(text: str) -> Path:
     try:
-        return Folder().parse(text)
+        folder: Path = Folder().parse(text)
     except Wrong as problem:
         raise argparse.ArgumentTypeError(str(problem)) from None
+    return folder
 
 
 def _port(text: str) -> int:

@@ -142,6 +142,7 @@ def _parser() -> Parser:
     )
     init.add_argument("--force", action="store_true", help="replace a file that exists")
     add_options(init)
+    _add_free_options(init)
     init.set_defaults(action=_init)
 
     afterwards.add_to(commands)
@@ -269,8 +270,11 @@ def _init(options: argparse.Namespace, console: Console) -> int:
         raise ValueError(f"--output-file: there is no folder {file.parent}; make it first")
     given = _given(options)
     dataset = None
+    # Without them nothing is read, and the other settings are still held against each other.
+    folders = {"data.images": Path("images"), "data.masks": Path("masks")}
+    known = given if "data.images" in given.values else given.overridden(Given(folders))
+    wanted = assembly.options_of(known)
     if "data.images" in given.values:
-        wanted = assembly.options_of(given)
         with console.status("Reading the images"):
             dataset = data.load(wanted.data)
         console.print(dataset.summary(), highlight=False)
@@ -278,7 +282,9 @@ def _init(options: argparse.Namespace, console: Console) -> int:
         path: template.relative(value, file.parent) if isinstance(value, Path) else value
         for path, value in given.values.items()
     }
-    file.write_text(template.render(values, dataset), encoding="utf-8")
+    file.write_text(
+        template.render(values, dataset, given.terms, given.model_options), encoding="utf-8"
+    )
     console.print(
         f"Wrote {file}. Edit it, then: {shlex.join(['kerasloss-search', 'run', str(file)])}",
         highlight=False,

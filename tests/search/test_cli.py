@@ -290,6 +290,23 @@ def test_init_writes_what_it_finds(tmp_path, pictures, monkeypatch, asked, capsy
     assert found.images.samefile(images) and found.masks.samefile(masks) and found.size == 32
 
 
+@pytest.mark.parametrize("own", [[], ["--model", "own.nets:net", "--model-option", "wide='8'"]])
+def test_init_writes_the_options_of_terms_and_model(tmp_path, monkeypatch, asked, own):
+    given = ["--terms", "dice,focal,own.things:Loss", "--term-option", "focal.gamma=1e-9,4,log"]
+    given += ["--term-option", "dice.pool=batch", "--term-option", "dice.squared=True"]
+    given += ["--term-option", "own.things:Loss.größe=[0.1,0.9]", "--model-option", "width=8"]
+    given += ["--learning-rate", "0.000123456789,0.01"]
+    given += own
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert cli.main(["init", *given]) == 0
+    folders = ["--images", "a", "--masks", "b", "--output", "o"]
+    assert cli.main(["run", "study.toml", *folders]) == 0
+    assert cli.main(["run", *given, *folders]) == 0
+    assert replace(asked[0], command=asked[1].command) == asked[1]
+    assert asked[0].model_options["width"] == 8
+
+
 def test_init_replaces_a_file_only_by_force(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "study.toml").write_text("mine")

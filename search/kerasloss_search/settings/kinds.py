@@ -318,7 +318,7 @@ class Limits(Kind):
             raise Wrong(f"LOW,HIGH with 0 < LOW < HIGH{most}", text) from None
 
     def toml(self, value: Any) -> str:
-        return f"[{value.low:g}, {value.high:g}]"
+        return f"[{value.low:.15g}, {value.high:.15g}]"
 
     def shell(self, value: Any) -> str:
         return f"{value.low:g},{value.high:g}"
