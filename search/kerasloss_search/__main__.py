@@ -2,6 +2,6 @@
 
 import sys
 
-from kerasloss_search.cli import main
+from kerasloss_search.entry import main
 
 sys.exit(main())

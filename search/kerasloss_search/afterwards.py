@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from kerasloss_search.outbox import JOURNAL
+from kerasloss_search.settings.kinds import Folder
+from kerasloss_search.settings.wording import Wrong
+
 __all__ = ["add_to"]
+
+Action = Callable[[argparse.Namespace, Console], int]
 
 
 def add_to(commands: Any) -> None:
@@ -27,7 +34,6 @@ def add_to(commands: Any) -> None:
         commands,
         "report",
         _report,
-        option=False,
         help="write the results as a page to look at",
         description="Write report.html, one page that needs nothing from outside, and its pictures "
         "into the folder report.",
@@ -37,7 +43,6 @@ def add_to(commands: Any) -> None:
         commands,
         "repeat",
         _repeat,
-        option=False,
         help="train the best loss once more and compare",
         description="Train a loss of the final stage once more, from the data, the settings and "
         "the seed of the search, and see whether its numbers come again.",
@@ -56,20 +61,30 @@ def add_to(commands: Any) -> None:
     sync.add_argument("--tracking-uri", metavar="URI", help="store or server (the search's last)")
 
 
-def _command(
-    commands: Any, name: str, action: Any, option: bool = True, **texts: str
-) -> argparse.ArgumentParser:
+def _command(commands: Any, name: str, action: Action, **texts: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, **texts)
-    more: dict[str, Any] = {"metavar": "DIR"} if option else {"metavar": "FOLDER", "nargs": "?"}
+    # `run` has --output, and that is what a user will write here, too.
     parser.add_argument(
-        "--output" if option else "output",
-        type=Path,
-        default=Path("results"),
-        help="folder of the search (results)",
-        **more,
+        "folder", nargs="?", type=_folder, metavar="FOLDER", help="folder of the search (results)"
     )
-    parser.set_defaults(action=action)
+    parser.add_argument("--output", type=_folder, metavar="DIR", help="the same as FOLDER")
+
+    def act(options: argparse.Namespace, console: Console) -> int:
+        options.output = _chosen(options.folder, options.output)
+        return action(options, console)
+
+    parser.set_defaults(action=act)
     return parser
+
+
+def _chosen(folder: Path | None, output: Path | None) -> Path:
+    """The folder of the search, however it was given."""
+    if folder is not None and output is not None and folder.resolve() != output.resolve():
+        raise ValueError(
+            f"FOLDER and --output: expected one folder, received {folder} and {output}; leave one "
+            "away"
+        )
+    return folder or output or Path("results")
 
 
 def _ui(options: argparse.Namespace, console: Console) -> int:
@@ -100,7 +115,20 @@ def _repeat(options: argparse.Namespace, console: Console) -> int:
 def _sync(options: argparse.Namespace, console: Console) -> int:
     from kerasloss_search.sync import sync
 
+    if not (options.output / JOURNAL).is_file():
+        raise ValueError(
+            f"--output: there is no record of a search in {options.output} ({JOURNAL}); name the "
+            "folder of a search"
+        )
     return sync(options.output, options.tracking_uri, console)
+
+
+def _folder(text: str) -> Path:
+    try:
+        folder: Path = Folder().parse(text)
+    except Wrong as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
+    return folder
 
 
 def _port(text: str) -> int:

@@ -10,6 +10,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kerasloss_search.outbox import without_password
 from kerasloss_search.settings import assembly, study_file
 from kerasloss_search.settings.study_file import Given, StudyFileError
 from kerasloss_search.settings.table import SETTINGS
@@ -68,9 +69,11 @@ def search(
         The outcome. Its `loss` is the best loss, loaded.
 
     Raises:
-        ValueError: for a setting that is unknown or out of range.
+        ValueError: for a setting that is unknown, missing, or of a value that it never takes.
         DataError: with all the problems of the data.
-        SearchError: for anything else that the user can mend.
+        SearchError: for settings that do not go together, as fewer trials than there are plain
+            losses or a size that the U-Net cannot halve, and for anything else that the user can
+            mend. It is no `ValueError`.
         KeyboardInterrupt: if the search was stopped by Ctrl-C; the same call goes on.
 
     Example:
@@ -92,7 +95,7 @@ def search(
     elif study is not None:
         given = study_file.read(Path(fspath(study)))
     given = given.overridden(_by_keyword(settings))
-    options = assembly.options_of(given, command="kerasloss_search.search(...)")
+    options = assembly.options_of(given, command=_call(study, settings))
     if given.base is not None:
         assembly.look_for_own(options.space, options.model, str(given.base))
     # Now, since it imports Optuna and MLflow.
@@ -104,6 +107,21 @@ def search(
         raise KeyboardInterrupt
     results = json.loads((options.output / "results.json").read_text(encoding="utf-8"))
     return Outcome(options.output, "\n".join(results["verdict"]), results)
+
+
+def _call(study: Any, settings: Mapping[str, Any]) -> str:
+    """The call as it would be written once more; passwords do not belong into results."""
+    given = [_written(study)] if study is not None else []
+    given += [f"{name}={_written(value)}" for name, value in settings.items() if value is not None]
+    return f"kerasloss_search.search({without_password(', '.join(given))})"
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, PathLike):
+        return repr(fspath(value))
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key!r}: {_written(one)}' for key, one in value.items())}}}"
+    return repr(value)
 
 
 def _by_keyword(settings: Mapping[str, Any]) -> Given:
@@ -136,6 +154,12 @@ def _by_keyword(settings: Mapping[str, Any]) -> Given:
             problems.append(f"{name}: {Wrong('a mapping', value)}")
         elif name == "term_options":
             content["terms"] = dict(value)
+        else:
+            problems += [
+                f"{name}: {Wrong('names of arguments', key)}; correct it"
+                for key in value
+                if not isinstance(key, str) or not key.isidentifier()
+            ]
     try:
         terms = study_file.read_mapping(content, "term_options").terms
     except StudyFileError as problem:

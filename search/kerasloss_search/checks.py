@@ -7,7 +7,10 @@ import importlib.util
 import inspect
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from kerasloss_search.data import Dataset
 from kerasloss_search.driver import SearchError
@@ -16,9 +19,17 @@ from kerasloss_search.settings.options import Options
 from kerasloss_search.settings.table import label
 from kerasloss_search.settings.wording import nearest
 from kerasloss_search.space import is_dotted
+from kerasloss_search.split import Indices, split_groups
 from kerasloss_search.tracking import checked_uri
 
-__all__ = ["check", "check_data"]
+__all__ = ["check", "check_data", "check_demo"]
+
+# Of one micrograph; images smaller than that hold no bubbles. `synthetic` makes them so.
+_TILES = 4
+_SMALLEST_MICROGRAPH = 16
+
+# Imported when the first trial is recorded, and for the report, when hours may have gone by.
+_NEEDED_LATER = ("mlflow", "matplotlib")
 
 
 def check(options: Options, backend: str | None = None) -> None:
@@ -30,23 +41,30 @@ def check(options: Options, backend: str | None = None) -> None:
 
     Raises:
         SearchError: for anything that the user can mend.
+        ModuleNotFoundError: if a package is missing that is needed only later.
     """
+    for package in _NEEDED_LATER:
+        if importlib.util.find_spec(package) is None:
+            raise ModuleNotFoundError(
+                f'the search needs the package {package}: pip install "kerasloss[search]"',
+                name=package,
+            )
     plain = len(options.space.baselines())
     if options.trials is not None and options.trials <= plain:
         raise SearchError(
-            f"{label('search.trials')}: expected at least {plain + 1}, because the first {plain} "
-            f"are the plain losses, received {options.trials}"
+            f"{_place(options, 'search.trials')}: expected at least {plain + 1}, because the "
+            f"first {plain} are the plain losses, received {options.trials}"
         )
     if options.data.validation + options.data.test >= 1:
         raise SearchError(
-            f"{label('data.validation')} and {label('data.test')}: expected a sum below 1, "
-            f"received {options.data.validation:g} and {options.data.test:g}, which leaves nothing "
-            "to train on; lower them"
+            f"{_place(options, 'data.validation', 'data.test')}: expected a sum with "
+            f"{label('data.test')} below 1, received {options.data.validation:g} and "
+            f"{options.data.test:g}, which leaves nothing to train on; lower them"
         )
     if options.scores[0] == TIME:
         raise SearchError(
-            f"{label('search.scores')}: expected a score of images first, such as dice,time, "
-            "because it chooses the best epoch; received time"
+            f"{_place(options, 'search.scores')}: expected a score of images first, such as "
+            "dice,time, because it chooses the best epoch; received time"
         )
     _check_sides(options)
     _check_output(options)
@@ -54,7 +72,7 @@ def check(options: Options, backend: str | None = None) -> None:
         try:
             checked_uri(options.tracking_uri)
         except ValueError as problem:
-            raise SearchError(f"{label('tracking.uri')}: {problem}") from problem
+            raise SearchError(f"{_place(options, 'tracking.uri')}: {problem}") from problem
     _check_own(options, backend)
 
 
@@ -64,21 +82,76 @@ def check_data(options: Options, dataset: Dataset) -> None:
     Raises:
         SearchError: for anything that the user can mend.
     """
-    kept = {dataset.groups[index] for part in (dataset.train, dataset.validation) for index in part}
-    if options.folds > len(kept):
-        what = "images" if dataset.groups == dataset.names else "groups"
+    what = "images" if dataset.groups == dataset.names else "groups"
+    _check_folds(options, dataset.groups, (dataset.train, dataset.validation), what)
+
+
+def check_demo(options: Options, images: int) -> None:
+    """Finds before they are made what could be found in the made-up images of the demo.
+
+    Args:
+        options: what the user asked for.
+        images: how many there will be.
+
+    Raises:
+        SearchError: for anything that the user can mend.
+    """
+    needed = 2 * _TILES + 1
+    if images < needed:
         raise SearchError(
-            f"{label('training.folds')}: expected at most {len(kept)}, the number of {what} "
-            f"outside of the test, received {options.folds}; lower it, or add images"
+            f"--images: expected at least {needed}, since training, validation and test need one "
+            f"micrograph of {_TILES} images each, received {images}"
         )
+    if options.data.size < _SMALLEST_MICROGRAPH:
+        raise SearchError(
+            f"{_place(options, 'data.size')}: expected at least {_SMALLEST_MICROGRAPH} for the "
+            f"micrographs of the demo, received {options.data.size}"
+        )
+    groups = [str(image // _TILES) for image in range(images)]
+    # Bubbles are on every micrograph: only their number decides about the parts.
+    data = options.data
+    even = np.full(images, 0.1), np.ones((images, 2), np.bool_)
+    train, validation, _ = split_groups(
+        groups, *even, validation=data.validation, test=data.test, seed=data.seed
+    )
+    _check_folds(options, groups, (train, validation), "micrographs")
+
+
+def _check_folds(
+    options: Options, groups: Sequence[str], parts: Iterable[Indices], what: str
+) -> None:
+    kept = {groups[index] for part in parts for index in part}
+    if options.folds > len(kept):
+        raise SearchError(
+            f"{_place(options, 'training.folds')}: expected at most {len(kept)}, the number of "
+            f"{what} outside of the test, received {options.folds}; lower it, or add images"
+        )
+
+
+def _place(options: Options, path: str, *others: str) -> str:
+    """How a message about a setting begins: with file and line if it was said in a file.
+
+    Args:
+        options: what the user asked for.
+        path: of the setting.
+        others: of those that contradict it; if only one of them was said, its place is told too.
+    """
+    for said in (path, *others):
+        origin = options.origins.get(said, "")
+        if origin.startswith("-"):
+            # An option may as well go into a file, so both names are told.
+            return label(path)
+        if origin:
+            return origin if said == path else f"{origin}: {label(path)}"
+    return label(path)
 
 
 def _check_sides(options: Options) -> None:
     size = options.data.size
     if options.crop is not None and options.crop >= size:
         raise SearchError(
-            f"{label('training.crop')}: expected less than {label('data.size')}, {size}, received "
-            f"{options.crop}"
+            f"{_place(options, 'training.crop', 'data.size')}: expected less than "
+            f"{label('data.size')}, {size}, received {options.crop}"
         )
     if options.model != "unet":
         return
@@ -86,27 +159,27 @@ def _check_sides(options: Options) -> None:
     for path, side in (("data.size", size), ("training.crop", options.crop)):
         if side is not None and side % 2**depth:
             raise SearchError(
-                f"{label(path)}: expected a number divisible by {2**depth}, since the U-Net halves "
-                f"the resolution {depth} times, received {side}"
+                f"{_place(options, path, 'model.depth')}: expected a number divisible by "
+                f"{2**depth}, since the U-Net halves the resolution {depth} times, received {side}"
             )
 
 
 def _check_output(options: Options) -> None:
-    output = options.output
+    output, place = options.output, _place(options, "output.folder")
     existing = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
     if not existing.is_dir():
         what = "is a file" if existing == output else f"is inside of the file {existing}"
-        raise SearchError(f"{label('output.folder')}: {output} {what}; give a folder")
+        raise SearchError(f"{place}: {output} {what}; give a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise SearchError(
-            f"{label('output.folder')}: {existing} cannot be written to; give another folder, or "
+            f"{place}: {existing} cannot be written to; give another folder, or "
             "correct its permissions"
         )
     for path, folder in (("data.images", options.data.images), ("data.masks", options.data.masks)):
         if folder is not None and output.resolve().is_relative_to(folder.resolve()):
             # Its pictures would be taken for images when the search goes on.
             raise SearchError(
-                f"{label('output.folder')}: {output} lies in the folder of {label(path)}, where "
+                f"{place}: {output} lies in the folder of {label(path)}, where "
                 "its pictures would be taken for images; give another folder"
             )
 
@@ -114,31 +187,36 @@ def _check_output(options: Options) -> None:
 def _check_own(options: Options, backend: str | None) -> None:
     """The user's own model, losses and strategies: whether they can be imported and used."""
     if options.model != "unet":
-        function = _imported(options.model, label("model.name"), backend)
+        function = _imported(options.model, _place(options, "model.name"), backend)
         _check_model(options, function)
+    place = _place(options, "search.terms")
     for name in filter(is_dotted, options.space.terms):
         term = options.space.terms[name]
-        found = _imported(name, label("search.terms"), backend)
+        found = _imported(name, place, backend)
         import kerasloss
 
-        _check_maker(found, name, kerasloss.losses.SegmentationLoss, label("search.terms"))
+        _check_maker(found, name, kerasloss.losses.SegmentationLoss, place)
         arguments = (*term.ranges, *term.fixed, "from_logits")
         if options.data.ignore_value is not None:
             arguments += ("ignore_class",)
-        _check_arguments(found, arguments, f'[terms."{name}"]')
-        _check_saved(found, name, label("search.terms"))
+        section = options.origins.get(f"terms.{name}", f'[terms."{name}"]')
+        if section.startswith("-"):
+            section += f" {name}"
+        _check_arguments(found, arguments, section)
+        _check_saved(found, name, place)
+    place = _place(options, "search.strategies")
     for name in filter(is_dotted, options.space.strategies):
-        found = _imported(name, label("search.strategies"), backend)
+        found = _imported(name, place, backend)
         import kerasloss
 
-        _check_maker(found, name, kerasloss.weighting.Weighting, label("search.strategies"))
-        _check_arguments(found, (), label("search.strategies"))
+        _check_maker(found, name, kerasloss.weighting.Weighting, place)
+        _check_arguments(found, (), place)
         if getattr(found, "learns", False):
             raise SearchError(
-                f"{label('search.strategies')}: {name} learns together with the model, by a layer "
+                f"{place}: {name} learns together with the model, by a layer "
                 "that the models of a search do not have; take it out"
             )
-        _check_saved(found, name, label("search.strategies"))
+        _check_saved(found, name, place)
 
 
 def _check_maker(found: Any, name: str, base: type, what: str) -> None:
@@ -189,8 +267,9 @@ def _imported(name: str, what: str, backend: str | None) -> Any:
             f"{what}: there is no module {missing!r} where Python looks, nor in the folder of the "
             "study file or the one that the command is run in; correct the name, or run it there"
         ) from problem
-    except Exception as problem:
-        # Whatever a user's own file raises: it cannot be used, and this says why.
+    except (Exception, SystemExit) as problem:
+        # Whatever a user's own file raises, a script that ends itself included: it cannot be
+        # used, and this says why.
         reason = " ".join(str(problem).split()) or "no message"
         raise SearchError(
             f"{what}: {module_name!r} cannot be imported: {type(problem).__name__}: {reason}; "
@@ -204,10 +283,10 @@ def _imported(name: str, what: str, backend: str | None) -> Any:
 
 
 def _check_model(options: Options, function: Any) -> None:
-    name = options.model
+    name, place = options.model, _place(options, "model.name")
     if not callable(function):
         raise SearchError(
-            f"{label('model.name')}: expected {name} to be a function, received {_kind(function)}; "
+            f"{place}: expected {name} to be a function, received {_kind(function)}; "
             "name a function that returns a keras.Model"
         )
     try:
@@ -220,7 +299,7 @@ def _check_model(options: Options, function: Any) -> None:
     except TypeError as problem:
         given = "".join(f", {key}=..." for key in options.model_options)
         raise SearchError(
-            f"{label('model.name')}: {name} cannot be called as function((height, width, "
+            f"{place}: {name} cannot be called as function((height, width, "
             f"channels), output_channels{given}): {problem}; correct the function or [model]"
         ) from problem
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 
 from kerasloss_search import afterwards
 from kerasloss_search.data import DataError
 from kerasloss_search.lock import locked
+from kerasloss_search.outbox import without_password
 from kerasloss_search.settings import assembly, study_file
 from kerasloss_search.settings.options import Options
+from kerasloss_search.settings.parser import Parser
 from kerasloss_search.settings.study_file import Given, StudyFileError
 from kerasloss_search.settings.table import add_options, find
-from kerasloss_search.settings.wording import nearest
 from kerasloss_search.trouble import explain
 
 __all__ = ["main"]
@@ -47,8 +48,7 @@ _DEMO_DATA = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code: 0, 2 for a mistake of the user, 130 for Ctrl-C."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_command(arguments)
     console = Console()
     try:
         return int(options.action(options, console))
@@ -60,57 +60,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not line:
             raise
         # What begins with file and line is left alone, so that editors find the place.
-        start = "" if isinstance(problem, StudyFileError) else "kerasloss-search: "
-        print(f"{start}{line}", file=sys.stderr)
+        file = getattr(options, "study", None)
+        placed = isinstance(problem, StudyFileError) or line.startswith(f"{file}:")
+        print(line if placed else f"kerasloss-search: {line}", file=sys.stderr)
         return 2
 
 
 def _expected(problem: Exception) -> bool:
     """Whether a problem is one that the user can mend, and that says how."""
+    # A package that is missing is told by the entry, which knows where it comes from.
+    if isinstance(problem, ModuleNotFoundError):
+        return not problem.name
     # Before anything heavy: mistakes in a file or an option are these.
-    if isinstance(problem, (DataError, ValueError, OSError, ModuleNotFoundError)):
+    if isinstance(problem, (DataError, ValueError, OSError)):
         return True
     from kerasloss_search.driver import SearchError
 
     return isinstance(problem, SearchError)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, and what may have been meant."""
-
-    def __init__(self, **options: Any) -> None:
-        # No abbreviations: a new option would make an old command mean something else.
-        super().__init__(allow_abbrev=False, **options)
-
-    def error(self, message: str) -> NoReturn:
-        text = re.sub(r"^argument ", "", message)
-        unknown = re.match(r"unrecognized arguments: (\S+)", message)
-        if unknown:
-            name = unknown.group(1).partition("=")[0]
-            near = nearest(name, _all_options(self))
-            text = f"{name}: there is no such option" + (f"; did you mean {near}?" if near else "")
-        chosen = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
-        if chosen:
-            near = nearest(chosen.group(1), re.findall(r"[a-z]+", chosen.group(2)))
-            text += f"; did you mean {near}?" if near else ""
-        self.exit(2, f"{self.prog}: {text} (`{self.prog} --help` lists everything)\n")
-
-
-def _all_options(parser: argparse.ArgumentParser) -> list[str]:
-    """The options of a parser and of its commands."""
-    found = list(parser._option_string_actions)
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for command in action.choices.values():
-                found += _all_options(command)
-    return found
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="kerasloss-search",
         description="Find the segmentation loss that suits your images.",
         epilog="Start with `kerasloss-search demo`, which needs no data.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {_version()}", help="tell the version"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -120,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Make a small set of synthetic micrographs (gas bubbles in a metal, with "
         "blur, noise and uneven light) and search the best loss for them.",
     )
-    demo.add_argument("--images", type=_positive, default=48, metavar="N", help="how many (48)")
+    demo.add_argument(
+        "--images", type=_positive, default=48, metavar="N", help="how many, 9 or more (48)"
+    )
     demo.add_argument(
         "--foreground",
         type=_share,
@@ -164,10 +142,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     init.add_argument("--force", action="store_true", help="replace a file that exists")
     add_options(init)
+    _add_free_options(init)
     init.set_defaults(action=_init)
 
     afterwards.add_to(commands)
     return parser
+
+
+def _version() -> str:
+    try:
+        return version("kerasloss")
+    except PackageNotFoundError:
+        return "of a copy that is not installed"
 
 
 def _add_free_options(parser: argparse.ArgumentParser) -> None:
@@ -193,6 +179,13 @@ def _add_free_options(parser: argparse.ArgumentParser) -> None:
 def _given(options: argparse.Namespace) -> Given:
     """What the command line says; settings are stored under their paths, which have a dot."""
     values = {path: value for path, value in vars(options).items() if "." in path}
+    output = values.get("output.folder")
+    if output is not None and output.suffix == ".toml" and not output.is_dir():
+        # It would be made, and the study file that is meant be written or looked for elsewhere.
+        raise ValueError(
+            f"--output: expected the folder for the results, received the study file {output}; "
+            f"write it with `init --output-file {output}`, run it with `run {output}`"
+        )
     return assembly.given_by_options(
         values, getattr(options, "term_option", ()), getattr(options, "model_option", ())
     )
@@ -216,6 +209,7 @@ def _demo(options: argparse.Namespace, console: Console) -> int:
     }
     wanted = _assembled(replace(given, values={**given.values, **own}), _DEMO)
     checks.check(wanted, session.choose_backend(wanted.backend))
+    checks.check_demo(wanted, options.images)
     output.mkdir(parents=True, exist_ok=True)
     with locked(output):
         if not folder.exists():
@@ -230,12 +224,26 @@ def _demo(options: argparse.Namespace, console: Console) -> int:
 def _run(options: argparse.Namespace, console: Console) -> int:
     given = _given(options)
     if options.study is not None:
-        given = study_file.read(options.study).overridden(given)
+        given = _study(options.study).overridden(given)
     return _search(_assembled(given), console)
 
 
+def _study(path: Path) -> Given:
+    try:
+        return study_file.read(path)
+    except StudyFileError as problem:
+        if path.suffix == ".toml" or path.is_file():
+            raise
+        # Most likely the second word of a list, or the value of a flag.
+        raise ValueError(
+            f"STUDY.toml: {str(problem).partition(';')[0].replace(': ', ' ', 1)}; lists are "
+            "written with commas (dice,hd95), flags as --no-pruning"
+        ) from None
+
+
 def _assembled(given: Given, defaults: Mapping[str, Any] | None = None) -> Options:
-    command = shlex.join(["kerasloss-search", *sys.argv[1:]])
+    # It is written into results and report, which are shown to others.
+    command = shlex.join(["kerasloss-search", *map(without_password, sys.argv[1:])])
     options = assembly.options_of(given, command=command, defaults=defaults)
     # A console script does not look in the current folder, where a user's own modules are.
     folders = [] if given.base is None else [str(given.base)]
@@ -262,8 +270,11 @@ def _init(options: argparse.Namespace, console: Console) -> int:
         raise ValueError(f"--output-file: there is no folder {file.parent}; make it first")
     given = _given(options)
     dataset = None
+    # Without them nothing is read, and the other settings are still held against each other.
+    folders = {"data.images": Path("images"), "data.masks": Path("masks")}
+    known = given if "data.images" in given.values else given.overridden(Given(folders))
+    wanted = assembly.options_of(known)
     if "data.images" in given.values:
-        wanted = assembly.options_of(given)
         with console.status("Reading the images"):
             dataset = data.load(wanted.data)
         console.print(dataset.summary(), highlight=False)
@@ -271,7 +282,9 @@ def _init(options: argparse.Namespace, console: Console) -> int:
         path: template.relative(value, file.parent) if isinstance(value, Path) else value
         for path, value in given.values.items()
     }
-    file.write_text(template.render(values, dataset), encoding="utf-8")
+    file.write_text(
+        template.render(values, dataset, given.terms, given.model_options), encoding="utf-8"
+    )
     console.print(
         f"Wrote {file}. Edit it, then: {shlex.join(['kerasloss-search', 'run', str(file)])}",
         highlight=False,

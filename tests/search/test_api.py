@@ -101,12 +101,61 @@ def test_a_file_and_a_mapping_are_overridden(asked, tmp_path, monkeypatch):
         ),
         ({"strategies": ["var"]}, "strategies: expected static"),
         ({"images": None}, "images"),
+        ({"term_options": {3: {}}}, "term_options: expected keys that are texts, received 3"),
+        ({"term_options": {"focal": {3: 1}}}, "term_options: expected keys .* received 3"),
+        ({"model_options": {3: 1}}, "model_options: expected names of arguments, received 3"),
+        ({"model_options": {"a b": 1}}, 'model_options: .* received "a b"'),
     ],
 )
 def test_mistakes(asked, settings, words):
     with pytest.raises(ValueError, match=words):
         kerasloss_search.search(**{"images": "a", "masks": "b", **settings})
     assert not asked
+
+
+@pytest.mark.parametrize("study", [{3: {}}, {"search": {3: 1}}, {"terms": {"focal": {3: 1}}}])
+def test_keys_of_a_mapping_that_are_no_texts(asked, study):
+    with pytest.raises(ValueError, match=r"\Astudy: expected keys that are texts, received 3.*\Z"):
+        kerasloss_search.search(study, images="a", masks="b")
+    assert not asked
+
+
+@pytest.mark.parametrize("settings", [{"trials": 3}, {"size": 33}])
+def test_settings_that_do_not_go_together(tmp_path, settings):
+    given = {"images": "a", "masks": "b", "output": tmp_path / "o", **settings}
+    with pytest.raises(kerasloss_search.SearchError, match=next(iter(settings))) as raised:
+        kerasloss_search.search(**given)
+    assert not isinstance(raised.value, ValueError)
+    assert "SearchError: for settings that do not go together" in kerasloss_search.search.__doc__
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_call_is_kept_so_that_it_can_be_repeated(asked, tmp_path):
+    folder = tmp_path / "it's"
+    (tmp_path / "study.toml").write_text("[data]\nimages = 'a'\nmasks = 'b'\n")
+    kerasloss_search.search(
+        tmp_path / "study.toml",
+        trials=30,
+        output=folder,
+        group=None,
+        auxiliary="none",
+        model_options={"width": 8},
+        tracking_uri="http://me:secret@host:5000",
+        verbose=False,
+    )
+    (options,) = asked
+    assert options.space.auxiliary is None
+    assert options.command == (
+        f"kerasloss_search.search({str(tmp_path / 'study.toml')!r}, trials=30, "
+        f"output={str(folder)!r}, auxiliary='none', model_options={{'width': 8}}, "
+        "tracking_uri='http://***@host:5000')"
+    )
+    assert options.tracking_uri == "http://me:secret@host:5000"
+    kerasloss_search.search({"data": {"images": Path("a"), "masks": "b"}}, output=str(folder))
+    assert asked[-1].command == (
+        "kerasloss_search.search({'data': {'images': 'a', 'masks': 'b'}}, "
+        f"output={str(folder)!r})"
+    )
 
 
 def test_all_mistakes_are_told_at_once(asked):

@@ -62,6 +62,7 @@ def workplace(tmp_path, monkeypatch, pictures):
     (tmp_path / "own_things.py").write_text(OWN)
     (tmp_path / "broken_things.py").write_text("def net(:\n")
     (tmp_path / "failing_things.py").write_text("raise RuntimeError('no licence\\nfound')\n")
+    (tmp_path / "ending_things.py").write_text("import sys\nsys.exit('no arguments')\n")
     (tmp_path / "needy_things.py").write_text("import a_package_that_nobody_has\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_BACKEND", "jax")
@@ -111,7 +112,8 @@ def other_study(folder):
 
 # name: (options after those of a sound command, words of the message, what is done before)
 OPTIONS = {
-    "unknown option": (["--trails", "9"], ["--trails", "did you mean --trials"]),
+    "unknown option": (["--trails", "9"], ["--trails", "did you mean --trials", "run --help"]),
+    "option of another command": (["--port", "9"], ["--port: there is no such option"]),
     "no such backend": (["--backend", "theano"], ["--backend", "tensorflow, jax, torch"]),
     "backend mistyped": (["--backend", "tensorflwo"], ['did you mean "tensorflow"']),
     "trials below baselines": (["--trials", "5"], ["--trials", "at least 6", "plain losses"]),
@@ -141,10 +143,14 @@ OPTIONS = {
     "auxiliary mistyped": (["--auxiliary", "cb_dise"], ["--auxiliary", 'did you mean "cb_dice"']),
     "learning rates upside down": (
         ["--learning-rate", "0.01,0.001"],
-        ["--learning-rate", "low < high", "0.01"],
+        ["--learning-rate", "LOW < HIGH", "0.01,0.001"],
     ),
-    "learning rate of zero": (["--learning-rate", "0,0.1"], ["--learning-rate", "0 < low"]),
-    "one weight": (["--weights", "0.5"], ["--weights", "[low, high]"]),
+    "learning rate of zero": (["--learning-rate", "0,0.1"], ["--learning-rate", "0 < LOW"]),
+    "one learning rate": (
+        ["--learning-rate", "0.001"],
+        ["--learning-rate: expected LOW,HIGH with", 'received "0.001"'],
+    ),
+    "one weight": (["--weights", "0.5"], ["--weights", "LOW,HIGH"]),
     "validation of everything": (["--validation", "1"], ["--validation", "below 1"]),
     "nothing left to train on": (
         ["--validation", "0.5", "--test", "0.5"],
@@ -185,6 +191,10 @@ OPTIONS = {
         ["--model", "failing_things:net"],
         ["--model", "no licence found", "correct that file"],
     ),
+    "model whose module ends": (
+        ["--model", "ending_things:net"],
+        ["--model", "SystemExit: no arguments", "correct that file"],
+    ),
     "model that needs a package": (
         ["--model", "needy_things:net"],
         ["--model", "a_package_that_nobody_has", "install it"],
@@ -192,6 +202,18 @@ OPTIONS = {
     "argument that the U-Net has not": (
         ["--model-option", "withd=8"],
         ["--model-option", 'did you mean "width"'],
+    ),
+    "nothing for a model's argument": (
+        ["--model", "own_things:net", "--model-option", "filters=None"],
+        ["--model-option filters", "true or false", "leave it away", '"None"'],
+    ),
+    "list for a model's argument": (
+        ["--model", "own_things:net", "--model-option", "filters=[8, 16]"],
+        ["--model-option filters", "a single value", '"[8, 16]"'],
+    ),
+    "argument without a value": (
+        ["--model", "own_things:net", "--model-option", "filters"],
+        ["--model-option", "NAME=VALUE", '"filters"'],
     ),
     "own loss of no module": (["--terms", "dice,no_such:Own"], ["--terms", "no_such"]),
     "own loss of no class": (["--terms", "dice,own_things:Owm"], ["did you mean 'Own'"]),
@@ -236,11 +258,49 @@ OPTIONS = {
         ["--term-option", "focal.gamma=-1"],
         ["--term-option focal.gamma", "number >= 0", "-1"],
     ),
+    "option's range upside down": (
+        ["--term-option", "focal.gamma=4,1"],
+        ["--term-option focal.gamma", "LOW < HIGH", '"4,1"'],
+    ),
+    "option's range of three": (
+        ["--term-option", "focal.gamma=1,2,3"],
+        ["--term-option focal.gamma", "LOW,HIGH,log", '"1,2,3"'],
+    ),
+    "option's range of words": (
+        ["--term-option", "focal.gamma=[a,b]"],
+        ["--term-option focal.gamma", "LOW,HIGH", '"[a,b]"'],
+    ),
+    "option's range outside of its limits": (
+        ["--term-option", "focal.alpha=0.5,1.5"],
+        ["--term-option focal.alpha", "<= 1", '"0.5,1.5"'],
+    ),
+    "option's logarithm of zero": (
+        ["--term-option", "focal.gamma=0,1,log"],
+        ["--term-option focal.gamma", "LOW > 0", "logarithmic"],
+    ),
+    "nothing for an option": (
+        ["--term-option", "dice.squared=None"],
+        ["--term-option dice.squared", "leave it away"],
+    ),
+    "option mistyped": (["--term-option", "focal.gama=2"], ['did you mean "gamma"']),
     "range where there is a word": (
         ["--term-option", "dice.pool=1,2"],
         ["--term-option", "image", "no range"],
     ),
     "output is a file": (["--output", "own_things.py"], ["--output", "is a file", "folder"]),
+    "output is the study file": (
+        ["--output", "my.toml"],
+        ["--output: expected the folder", "my.toml", "--output-file"],
+    ),
+    "output of no user": (["--output", "~nobody-has-that-name/x"], ["--output", "user"]),
+    "list with spaces": (
+        ["--scores", "dice", "hd95"],
+        ["STUDY.toml: hd95 cannot be read (No such file", "dice,hd95", "--no-pruning"],
+    ),
+    "flag with a value": (
+        ["--pruning", "false"],
+        ["STUDY.toml: false cannot be read (No such file", "--no-pruning"],
+    ),
     "output below a file": (["--output", "own_things.py/out"], ["--output", "own_things.py"]),
     "output among the images": (["--output", "images/out"], ["--output", "--images", "another"]),
     "no image folder": (["--images", "pics"], ["pics", "not a folder", "--images"]),
@@ -349,6 +409,64 @@ FILES = {
     ),
 }
 
+# What is found only when settings are taken together: the file is told with its line as well.
+DATA_OF_FILE = '[data]\nimages = "images"\nmasks = "masks"\n'
+LATER = {
+    "trials below baselines": (
+        "size = 32\n[search]\ntrials = 3\n",
+        "study.toml:6: [search] trials: expected at least 6",
+    ),
+    "size not divisible": ("size = 30\n", "study.toml:4: [data] size: expected a number divisible"),
+    "crop not divisible": (
+        "size = 32\n[training]\ncrop = 12\n",
+        "study.toml:6: [training] crop: expected a number divisible by 8",
+    ),
+    "crop as large as the image": (
+        "size = 32\n[training]\ncrop = 32\n",
+        "study.toml:6: [training] crop: expected less than --size ([data] size), 32, received 32",
+    ),
+    "depth too large": (
+        "[model]\ndepth = 8\n",
+        "study.toml:5: [model] depth: --size ([data] size): expected a number divisible by 256",
+    ),
+    "nothing left to train on": (
+        "validation = 0.5\ntest = 0.6\n",
+        "study.toml:4: [data] validation: expected a sum with --test ([data] test) below 1",
+    ),
+    "test of nearly everything": (
+        "test = 0.9\n",
+        "study.toml:4: [data] test: --validation ([data] validation): expected a sum",
+    ),
+    "time first": (
+        'size = 32\n[search]\nscores = ["time", "dice"]\n',
+        "study.toml:6: [search] scores: expected a score of images first",
+    ),
+    "tracking in a folder": (
+        'size = 32\n[tracking]\nuri = "runs"\n',
+        "study.toml:6: [tracking] uri: The tracking URI must be",
+    ),
+    "more folds than images": (
+        "size = 32\n[training]\nfolds = 12\n",
+        "study.toml:6: [training] folds: expected at most",
+    ),
+    "output among the images": (
+        '[output]\nfolder = "images/out"\n',
+        "study.toml:5: [output] folder: ",
+    ),
+    "model of no module": (
+        '[model]\nname = "no_such:net"\n',
+        "study.toml:5: [model] name: there is no module",
+    ),
+    "own loss of no module": (
+        '[search]\nterms = ["dice", "no_such:Own"]\n',
+        "study.toml:5: [search] terms: there is no module",
+    ),
+    "option that the own loss has not": (
+        '[search]\nterms = ["dice", "own_things:Own"]\n[terms."own_things:Own"]\nsmoth = 2\n',
+        'study.toml:6: [terms."own_things:Own"]: expected an argument of Own',
+    ),
+}
+
 
 def snapshot(folder):
     """Names and contents of all files; what SQLite keeps beside a database has no content."""
@@ -405,6 +523,19 @@ def test_files(capsys, workplace, text, words):
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.parametrize(("text", "beginning"), LATER.values(), ids=LATER)
+def test_files_are_named_for_what_is_found_later(capsys, workplace, text, beginning):
+    (workplace / "study.toml").write_text(DATA_OF_FILE + text)
+    error = check(capsys, workplace, ["run", "study.toml"], [])
+    assert error.startswith(beginning) and len(error.splitlines()) == 1
+
+
+def test_an_option_over_a_file_is_named_itself(capsys, workplace):
+    (workplace / "study.toml").write_text(f"{DATA_OF_FILE}size = 32\n[search]\ntrials = 9\n")
+    error = check(capsys, workplace, ["run", "study.toml", "--trials", "3"], [])
+    assert error.startswith("kerasloss-search: --trials ([search] trials): expected at least 6")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -415,12 +546,46 @@ def test_files(capsys, workplace, text, words):
         (["demo", "--foreground", "0.9", "--output", "out"], ["--foreground", "0.005 to 0.5"]),
         (["demo", "--trials", "3", "--output", "out"], ["--trials", "at least 6"]),
         (["demo", "--size", "60", "--output", "out"], ["--size", "divisible by 8"]),
+        (["demo", "--images", "3", "--output", "out"], ["--images", "at least 9", "received 3"]),
+        (["demo", "--images", "8", "--output", "out"], ["--images", "at least 9", "received 8"]),
+        (["demo", "--size", "8", "--output", "out"], ["--size", "at least 16", "received 8"]),
+        (["demo", "--folds", "99", "--output", "out"], ["--folds", "micrographs", "received 99"]),
         (["init", "--output-file", "own_things.py"], ["own_things.py", "--force"]),
         (["init", "--output-file", "images", "--force"], ["images", "is a folder"]),
         (["init", "--output-file", "no/study.toml"], ["--output-file", "no", "make it first"]),
+        (["init", "--term-option", "focal.gama=1"], ["--term-option focal.gama", '"gamma"']),
+        (["init", "--model-option", "widht=8"], ["--model-option", 'did you mean "width"']),
+        (["init", "--terms", "dice,iou", "--max-terms", "3"], ["--max-terms", "at most 2"]),
+        (["init", "--output", "my.toml"], ["--output", "my.toml", "--output-file"]),
+        (["demo", "--output", "my.toml"], ["--output", "my.toml"]),
         (["init", "--images", "pics", "--masks", "masks"], ["pics", "not a folder"]),
         (["ui", "--output", "nowhere"], ["nowhere"]),
         (["ui", "--port", "none"], ["--port", "none"]),
+        (
+            ["ui", "nowhere", "extra"],
+            ["kerasloss-search ui: takes no further argument", "'extra'", "search ui --help"],
+        ),
+        (
+            ["run", "study.toml", "extra"],
+            ["kerasloss-search run: takes no further argument", "'extra'"],
+        ),
+        (
+            ["report", "--outptu", "out"],
+            ["--outptu: there is no such option; did you mean --output?", "search report --help"],
+        ),
+        (["report", "--trials", "9"], ["--trials: there is no such option (`"]),
+        (["report"], ["there are no results in results"]),
+        (["report", "--output", "out"], ["there are no results in out"]),
+        (["report", "out", "--output", "other"], ["FOLDER and --output", "out and other"]),
+        (["repeat", "out"], ["finished search", "out"]),
+        (["repeat", "--output", "out"], ["finished search", "out"]),
+        (["repeat", "--trial", "best"], ["--trial", "best"]),
+        (["sync", "out"], ["--output", "no record of a search", "out"]),
+        (["sync"], ["--output: there is no record of a search in results"]),
+        (["sync", "out", "--output", "other"], ["FOLDER and --output", "leave one away"]),
+        (["sync", "--output", ""], ["--output", "path of a folder"]),
+        (["ui", "nowhere"], ["nowhere"]),
+        (["demo", "--pruning=false"], ["--pruning: expected no value", "--no-pruning"]),
     ],
     ids=" ".join,
 )

@@ -1,18 +1,23 @@
 """The command line: help that reads well, and one line with exit code 2 for every mistake."""
 
+import re
 import sys
+import tomllib
 from dataclasses import fields, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from fresh_python import printed_by
-from kerasloss_search import cli, session
+from kerasloss_search import afterwards, checks, cli, data, session
 from kerasloss_search.catalogue import Range
 from kerasloss_search.data import DataOptions
 from kerasloss_search.lock import locked
 from kerasloss_search.settings.options import Options
 from kerasloss_search.space import Space
 from kerasloss_search.synthetic import write_micrographs
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +48,13 @@ def test_help(capsys, command):
             assert option in text
 
 
+def test_version(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"kerasloss-search {version('kerasloss')}\n"
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """What the search is asked to do, instead of doing it."""
@@ -57,6 +69,46 @@ def test_help_is_fast():
     code += "print([name for name in ('keras', 'optuna', 'mlflow', 'matplotlib') "
     code += "if name in sys.modules])"
     assert printed_by(code) == "[]"
+
+
+LACKING = """
+import sys
+
+class Lacking:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {package!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Lacking())
+sys.argv = ["kerasloss-search", *{arguments!r}]
+sys.stderr = sys.stdout
+from kerasloss_search.entry import main
+print(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "named", "arguments"),
+    [
+        ("rich", "rich", ["demo"]),
+        ("PIL", "pillow", ["demo"]),
+        ("optuna", "optuna", ["run", "--images", "a", "--masks", "b"]),
+        ("mlflow", "mlflow", ["demo"]),
+        ("matplotlib", "matplotlib", ["demo"]),
+        ("rich", "rich", ["report", "nowhere"]),
+    ],
+)
+def test_a_missing_package_is_named_with_what_installs_it(package, named, arguments, tmp_path):
+    code = LACKING.format(package=package, arguments=arguments)
+    line, status = printed_by(f"import os; os.chdir({str(tmp_path)!r})\n{code}").splitlines()
+    remedy = 'pip install "kerasloss[search,jax]"'
+    assert line == f"kerasloss-search: the search needs the package {named}: {remedy}"
+    assert status == "2" and not list(tmp_path.iterdir())
+
+
+def test_the_script_starts_where_missing_packages_are_told():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"kerasloss-search": "kerasloss_search.entry:main"}
 
 
 def test_options_without_a_file(asked, tmp_path, monkeypatch):
@@ -99,9 +151,9 @@ def test_every_option_arrives(asked, tmp_path, monkeypatch):
         # The usual one, 0.002, is not in the range.
         usual_learning_rate=pytest.approx(1e-4),
     )
-    data = DataOptions(Path("a"), None, "{stem}_m*", 3, 96, "x", 7, 0.3, 0.1, 9)
+    pictures = DataOptions(Path("a"), None, "{stem}_m*", 3, 96, "x", 7, 0.3, 0.1, 9)
     expected = Options(
-        data,
+        pictures,
         Path("o"),
         space=space,
         trials=40,
@@ -125,8 +177,29 @@ def test_every_option_arrives(asked, tmp_path, monkeypatch):
         tracking_uri="http://host",
         command=asked[0].command,
     )
+    assert asked[0].origins["data.size"] == "--size"
     for field in fields(Options):
+        if not field.compare:
+            continue
         assert getattr(asked[0], field.name) == getattr(expected, field.name), field.name
+
+
+def test_values_may_be_written_as_python_or_a_study_file_has_them(asked):
+    given = ["run", "--images", "a", "--masks", "b", "--model", "own.nets:net"]
+    for text in ("attention=False", "skip=True", "deep=true", "kind='None'", "rate=1e-3", "act=no"):
+        given += ["--model-option", text]
+    given += ["--learning-rate", "[1e-4, 1e-2]", "--weights", "[0.1,1]"]
+    given += ["--term-option", "focal.gamma=[1,4]", "--term-option", "focal.alpha=[0.1, 1, log]"]
+    given += ["--term-option", "dice.squared=True"]
+    assert cli.main(given) == 0
+    (options,) = asked
+    expected = {"attention": False, "skip": True, "deep": True, "kind": "None", "rate": 1e-3}
+    assert options.model_options == {**expected, "act": "no"}
+    assert options.space.learning_rate == Range(1e-4, 1e-2, log=True)
+    assert options.space.weights == Range(0.1, 1.0)
+    focal = options.space.terms["focal"].ranges
+    assert focal == {"gamma": Range(1.0, 4.0), "alpha": Range(0.1, 1.0, log=True)}
+    assert options.space.terms["dice"].fixed["squared"] is True
 
 
 def test_options_override_the_file(asked, tmp_path, monkeypatch):
@@ -152,6 +225,18 @@ def test_options_override_the_file(asked, tmp_path, monkeypatch):
     assert term.fixed["alpha"] == 0.2 and term.ranges == {"beta": Range(0.5, 0.6)}
 
 
+def test_the_command_is_kept_without_a_password(asked, monkeypatch):
+    given = ["run", "--images", "my images", "--masks", "b"]
+    for uri in (["--tracking-uri", "http://me:secret@host"], ["--tracking-uri=http://x:y@host"]):
+        monkeypatch.setattr(sys, "argv", ["kerasloss-search", *given, *uri])
+        assert cli.main(sys.argv[1:]) == 0
+    words = ["kerasloss-search run --images 'my images' --masks b"] * 2
+    words[0] += " --tracking-uri 'http://***@host'"
+    words[1] += " '--tracking-uri=http://***@host'"
+    assert [one.command for one in asked] == words
+    assert asked[0].tracking_uri == "http://me:secret@host"
+
+
 def test_modules_beside_the_study_file_are_found(asked, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "study.toml").write_text("[data]\nimages = 'a'\nmasks = 'b'\n")
@@ -169,12 +254,27 @@ def test_time_alone_means_no_limit_of_trials(asked):
 
 def test_the_demo_has_its_own_defaults(asked, tmp_path):
     output = tmp_path / "d"
-    cli.main(["demo", "--images", "8", "--output", str(output), "--trials", "6", "--seed", "2"])
+    cli.main(["demo", "--images", "12", "--output", str(output), "--trials", "6", "--seed", "2"])
     (options,) = asked
     assert (options.trials, options.batch_size, options.data.size) == (6, 4, 64)
     assert options.model_options == {"width": 8, "depth": 3}
-    assert options.data.images == output / "micrographs-8-64-0.05-2" / "images"
-    assert len(list(options.data.images.iterdir())) == 8
+    assert options.data.images == output / "micrographs-12-64-0.05-2" / "images"
+    assert len(list(options.data.images.iterdir())) == 12
+
+
+@pytest.mark.parametrize(("images", "shares"), [(9, []), (22, []), (48, ["--test", "0.3"])])
+def test_the_demo_knows_its_pictures_beforehand(asked, tmp_path, capsys, images, shares):
+    """What is checked before they are made holds for those that are made then."""
+    command = ["demo", "--images", str(images), "--size", "16", *shares]
+    command += ["--output", str(tmp_path)]
+    code, error = failing(capsys, *command, "--folds", "99")
+    most = re.search(r"at most (\d+), the number of micrographs", error).group(1)
+    assert code == 2 and not list(tmp_path.iterdir())
+    assert failing(capsys, *command, "--folds", most) == (0, "")
+    dataset = data.load(asked[0].data)
+    checks.check_data(asked[0], dataset)
+    with pytest.raises(session.SearchError, match=f"at most {most}, the number of groups"):
+        checks.check_data(replace(asked[0], folds=int(most) + 1), dataset)
 
 
 def test_init_writes_what_it_finds(tmp_path, pictures, monkeypatch, asked, capsys):
@@ -186,8 +286,25 @@ def test_init_writes_what_it_finds(tmp_path, pictures, monkeypatch, asked, capsy
     assert "# group = '(.+)[_-]'" in text, "names that look like tiles"
     assert "study.toml" in capsys.readouterr().out
     assert cli.main(["run", "study.toml"]) == 0
-    data = asked[0].data
-    assert data.images.samefile(images) and data.masks.samefile(masks) and data.size == 32
+    found = asked[0].data
+    assert found.images.samefile(images) and found.masks.samefile(masks) and found.size == 32
+
+
+@pytest.mark.parametrize("own", [[], ["--model", "own.nets:net", "--model-option", "wide='8'"]])
+def test_init_writes_the_options_of_terms_and_model(tmp_path, monkeypatch, asked, own):
+    given = ["--terms", "dice,focal,own.things:Loss", "--term-option", "focal.gamma=1e-9,4,log"]
+    given += ["--term-option", "dice.pool=batch", "--term-option", "dice.squared=True"]
+    given += ["--term-option", "own.things:Loss.größe=[0.1,0.9]", "--model-option", "width=8"]
+    given += ["--learning-rate", "0.000123456789,0.01"]
+    given += own
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert cli.main(["init", *given]) == 0
+    folders = ["--images", "a", "--masks", "b", "--output", "o"]
+    assert cli.main(["run", "study.toml", *folders]) == 0
+    assert cli.main(["run", *given, *folders]) == 0
+    assert replace(asked[0], command=asked[1].command) == asked[1]
+    assert asked[0].model_options["width"] == 8
 
 
 def test_init_replaces_a_file_only_by_force(tmp_path, monkeypatch, capsys):
@@ -204,6 +321,17 @@ def test_ui_without_a_search(capsys, tmp_path):
     code, error = failing(capsys, "ui", "--output", tmp_path)
     assert code == 2
     assert "no mlflow.db" in error and "Run a search" in error
+
+
+@pytest.mark.parametrize("command", ["ui", "report", "repeat", "sync"])
+def test_a_folder_may_be_given_either_way(command, monkeypatch, tmp_path):
+    seen = []
+    asked = lambda options, _: seen.append(options.output) or 0  # noqa: E731
+    monkeypatch.setattr(afterwards, f"_{command}", asked)
+    monkeypatch.chdir(tmp_path)
+    for arguments in ([], ["a"], ["--output", "a"], ["a", "--output", "./a/"]):
+        assert cli.main([command, *arguments]) == 0
+    assert seen == [Path("results"), Path("a"), Path("a"), Path("a")]
 
 
 def test_a_second_search_on_one_folder_is_refused(capsys, tmp_path, pictures):

@@ -12,7 +12,7 @@ from kerasloss_search.settings import study_file, template
 from kerasloss_search.settings import table as settings
 from kerasloss_search.settings.accepted import ACCEPTED
 from kerasloss_search.settings.assembly import options_of
-from kerasloss_search.settings.kinds import Duration, Limits, Names, Whole, Word
+from kerasloss_search.settings.kinds import Duration, Folder, Limits, Names, Whole, Word
 from kerasloss_search.settings.options import Options
 from kerasloss_search.settings.study_file import Given, StudyFileError
 from kerasloss_search.settings.table import SETTINGS
@@ -134,6 +134,19 @@ def test_numbers_of_numpy_are_numbers():
     numpy = pytest.importorskip("numpy")
     assert Whole().check(numpy.int64(3)) == 3
     assert Limits().check([numpy.float32(0.5), 2]) == Range(0.5, 2.0)
+
+
+def test_the_home_of_a_user_is_found(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for value in ("~/res", Path("~/res")):
+        assert Folder().check(value) == tmp_path / "res"
+    assert Folder().parse("~") == tmp_path
+    assert Folder().check("a~/~b") == Path("a~/~b")
+    (tmp_path / "study.toml").write_text("[output]\nfolder = '~/res'\n")
+    given = study_file.read(tmp_path / "study.toml")
+    assert given.values["output.folder"] == tmp_path / "res"
+    with pytest.raises(Wrong, match="name of a user"):
+        Folder().check("~nobody-has-that-name/x")
 
 
 def test_names():

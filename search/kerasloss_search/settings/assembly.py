@@ -44,8 +44,7 @@ def given_by_options(
                 raise Wrong("NAME.OPTION=LOW,HIGH, =LOW,HIGH,log or =VALUE", text)
             if term not in TERMS and not is_dotted(term):
                 raise Wrong("a term's name before the dot", term, nearest(term, TERMS))
-            checked = checked_option(term, option, _term_value(value))
-            found.setdefault(term, {})[option] = checked
+            found.setdefault(term, {})[option] = _checked_term(term, option, value)
         except Wrong as problem:
             problems.append(f"--term-option {path}: {problem}")
     arguments: dict[str, Any] = {}
@@ -53,7 +52,11 @@ def given_by_options(
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
             problems.append(f"--model-option: {Wrong('NAME=VALUE', text)}")
-        arguments[name] = _literal(value)
+            continue
+        try:
+            arguments[name] = _literal(value)
+        except Wrong as problem:
+            problems.append(f"--model-option {name}: {problem}")
     if problems:
         raise ValueError("\n".join(problems))
     origins = {path: find(path).option for path in values}
@@ -131,6 +134,7 @@ def options_of(
         backend=value["search.backend"],
         tracking_uri=value["tracking.uri"],
         command=command,
+        origins=dict(given.origins),
     )
 
 
@@ -215,18 +219,52 @@ def _model_options(given: Given, value: Mapping[str, Any]) -> dict[str, Any]:
     return arguments
 
 
+def _checked_term(term: str, option: str, text: str) -> Range | float | str | bool:
+    """What `--term-option` says; a fault is told with the text as it was typed."""
+    value = _term_value(text)
+    try:
+        return checked_option(term, option, value)
+    except Wrong as problem:
+        raise problem.about(text) if problem.received is value else problem from None
+
+
 def _term_value(text: str) -> Any:
     """`0.5,2` is a range, `0.5,2,log` a logarithmic one, anything else a value."""
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) == 3 and parts[2] == "log":
-        return {"low": _literal(parts[0]), "high": _literal(parts[1]), "log": True}
-    return _literal(text) if len(parts) == 1 else [_literal(part) for part in parts]
+    inner = text.strip()
+    if inner.startswith("[") and inner.endswith("]") and "," in inner:
+        # As a study file has it.
+        inner = inner[1:-1]
+    parts = [part.strip() for part in inner.split(",")]
+    if len(parts) == 1:
+        return _literal(text)
+    log = len(parts) == 3 and parts[2] == "log"
+    try:
+        low, high = (float(part) for part in parts[: 2 if log else None])
+    except ValueError:
+        raise Wrong("LOW,HIGH, LOW,HIGH,log or a single value", text) from None
+    if not -math.inf < low < high < math.inf:
+        raise Wrong("LOW,HIGH with LOW < HIGH", text)
+    if log and low <= 0:
+        raise Wrong("LOW > 0, since the range is logarithmic", text)
+    return {"low": low, "high": high, "log": log}
 
 
 def _literal(text: str) -> Any:
-    """A number, true or false as TOML writes them, or else the text itself."""
+    """A number, true or false, or else the text itself.
+
+    Raises:
+        Wrong: for what Python or TOML would read as something else, and a model as a text.
+    """
+    text = text.strip()
+    if text in ("True", "False"):
+        # As Python writes them; taken for a text, either would count as true.
+        return text == "True"
+    if text == "None":
+        raise Wrong("a number, a text, true or false; leave it away for nothing", text)
+    if text[:1] in ("[", "{", "("):
+        raise Wrong("a single value: a number, a text, true or false", text)
     try:
-        value = tomllib.loads(f"value = {text.strip()}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return text.strip()
-    return value if isinstance(value, (bool, int, float, str)) else text.strip()
+        return text
+    return value if isinstance(value, (bool, int, float, str)) else text

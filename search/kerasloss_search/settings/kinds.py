@@ -185,11 +185,15 @@ class Folder(Kind):
         return "DIR"
 
     def check(self, value: Any) -> Path:
-        if isinstance(value, Path):
-            return value
-        if not isinstance(value, str) or not value.strip() or "\0" in value:
+        if not isinstance(value, Path) and (
+            not isinstance(value, str) or not value.strip() or "\0" in value
+        ):
             raise Wrong(self.expected, value)
-        return Path(value)
+        try:
+            # A shell does that only at the beginning of a word, not behind `--output=`.
+            return Path(value).expanduser()
+        except RuntimeError:
+            raise Wrong("the path of a folder, ~ with the name of a user", str(value)) from None
 
     def toml(self, value: Any) -> str:
         return quoted(Path(value).as_posix())
@@ -215,7 +219,8 @@ class Word(Kind):
         return "NAME"
 
     def check(self, value: Any) -> str | None:
-        if self.optional and value is False:
+        if self.optional and (value is False or value == "none"):
+            # As the command line has it, where false would be one more word.
             return None
         if value not in self.words:
             near = nearest(value, self.words)
@@ -302,10 +307,18 @@ class Limits(Kind):
         return Range(float(low), float(high), log=self.log)
 
     def parse(self, text: str) -> Range:
-        return self.check([_as_number(part.strip()) for part in text.split(",")])
+        inner = text.strip()
+        if inner.startswith("[") and inner.endswith("]"):
+            # As a study file has it.
+            inner = inner[1:-1]
+        try:
+            return self.check([_as_number(part.strip()) for part in inner.split(",")])
+        except Wrong:
+            most = "" if math.isinf(self.highest) else f" <= {self.highest:g}"
+            raise Wrong(f"LOW,HIGH with 0 < LOW < HIGH{most}", text) from None
 
     def toml(self, value: Any) -> str:
-        return f"[{value.low:g}, {value.high:g}]"
+        return f"[{value.low:.15g}, {value.high:.15g}]"
 
     def shell(self, value: Any) -> str:
         return f"{value.low:g},{value.high:g}"

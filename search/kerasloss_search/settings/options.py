@@ -44,6 +44,7 @@ class Options:
         backend: of Keras; None for what Keras is set to.
         tracking_uri: MLflow store or server; None for a database in the output folder.
         command: what the user typed, to be repeated.
+        origins: path of a setting -> where it was said, for messages; of a term, `terms.NAME`.
     """
 
     data: DataOptions
@@ -71,3 +72,5 @@ class Options:
     backend: str | None = None
     tracking_uri: str | None = None
     command: str = "kerasloss-search run"
+    # Two searches are the same wherever that was said.
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)

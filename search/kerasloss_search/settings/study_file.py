@@ -109,6 +109,13 @@ def read_mapping(content: Mapping[str, Any], name: str = "study") -> Given:
     Raises:
         StudyFileError: with all its mistakes at once.
     """
+    problems = [
+        f"{name}: {Wrong('keys that are texts', key)}; write it in quotes"
+        for key in _keys(content)
+        if not isinstance(key, str)
+    ]
+    if problems:
+        raise StudyFileError(problems)
     return _checked(content, lambda *keys: name, None)
 
 
@@ -200,6 +207,14 @@ class _Reader:
                         self.terms[term][option] = checked_option(term, option, value)
                     except Wrong as problem:
                         self.note((*place, option), problem)
+
+
+def _keys(content: Mapping[Any, Any]) -> Iterator[Any]:
+    """All keys of a mapping and of those inside of it."""
+    for key, value in content.items():
+        yield key
+        if isinstance(value, Mapping):
+            yield from _keys(value)
 
 
 def _belongs(key: str) -> str:

@@ -17,8 +17,13 @@ class Wrong(ValueError):
     """A value that a setting cannot take: what was expected, what came, and what is nearest."""
 
     def __init__(self, expected: str, received: Any, near: str | None = None) -> None:
+        self.expected, self.received, self.near = expected, received, near
         hint = f"; did you mean {shown(near)}?" if near is not None else ""
         super().__init__(f"expected {expected}, received {shown(received)}{hint}")
+
+    def about(self, received: Any) -> Wrong:
+        """The same with what came written in another way, as the user has typed it."""
+        return Wrong(self.expected, received, self.near)
 
 
 def nearest(name: Any, known: Iterable[str]) -> str | None:
