@@ -147,8 +147,9 @@ class Batches(keras.utils.PyDataset):
         if self.crop is None:
             x, y = self._images[order], self._masks[order]
         else:
-            x = _windows(self._images, order, *corners, self.crop)
-            y = _windows(self._masks, order, *corners, self.crop)
+            rows, columns = corners
+            x = _windows(self._images, order, rows, columns, self.crop)
+            y = _windows(self._masks, order, rows, columns, self.crop)
         x = as_float(x) if isinstance(x, np.ndarray) else x
         if self._augmentation is not None:
             x, y = self._augmentation(x, y, rng)

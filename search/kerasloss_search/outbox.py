@@ -42,8 +42,9 @@ class Event:
 
 
 def without_password(text: str) -> str:
-    """Hide the user and password of every URL in `text`."""
-    return re.sub(r"//[^/@\s]+@", "//***@", text)
+    """Hide the user and password of every URL in `text`, those among its arguments, too."""
+    text = re.sub(r"//[^/\s]+@", "//***@", text)
+    return re.sub(r"([?&]\w*(?:password|token|secret)\w*=)[^&\s'\"]+", r"\1***", text)
 
 
 def one_line(problem: BaseException) -> str:

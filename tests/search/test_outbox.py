@@ -11,7 +11,15 @@ from pathlib import Path
 
 import kerasloss_search
 import pytest
-from kerasloss_search.outbox import Courier, Event, Outbox, Unavailable, Undeliverable, one_line
+from kerasloss_search.outbox import (
+    Courier,
+    Event,
+    Outbox,
+    Unavailable,
+    Undeliverable,
+    one_line,
+    without_password,
+)
 
 SEARCH = Path(kerasloss_search.__path__[0]).parent
 
@@ -398,4 +406,17 @@ def test_a_delivery_that_hangs_does_not_hold_up_closing(tmp_path):
 def test_one_line_hides_passwords_and_newlines():
     problem = OSError("cannot reach https://user:pass@server/path\nbecause")
     assert one_line(problem) == "OSError: cannot reach https://***@server/path because"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://me:p@ss@host:5000", "http://***@host:5000"),
+        ("http://host?password=x&a=1", "http://host?password=***&a=1"),
+        ("http://host/a@b", "http://host/a@b"),
+        ("sqlite:////data/mlflow.db", "sqlite:////data/mlflow.db"),
+    ],
+)
+def test_no_part_of_a_password_is_told(url, told):
+    assert without_password(f"at '{url}' now") == f"at '{told}' now"
     assert len(one_line(OSError("x" * 5000))) == 300
