@@ -29,7 +29,7 @@ __all__ = ["main"]
 # The demo is small, and its data are its own.
 _DEMO: dict[str, Any] = {
     "data.size": 64,
-    "search.trials": 12,
+    "search.trials": 14,
     "training.batch-size": 4,
     "model.width": 8,
     "final.top": 1,
