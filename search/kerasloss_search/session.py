@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +9,10 @@ from pathlib import Path
 from rich.console import Console
 
 from kerasloss_search import checks, data
+from kerasloss_search.backend import choose_backend
 from kerasloss_search.conclusion import conclude, tell, write_results_so_far
 from kerasloss_search.data import Dataset
-from kerasloss_search.driver import Driver, SearchError, settle
+from kerasloss_search.driver import Driver, settle
 from kerasloss_search.executor import LocalPool, gpu_count
 from kerasloss_search.jobs import Settings
 from kerasloss_search.lock import locked
@@ -29,36 +27,6 @@ from kerasloss_search.trouble import one_line
 __all__ = ["Options", "choose_backend", "run"]
 
 
-def choose_backend(wanted: str | None) -> str:
-    """The Keras backend: the one asked for, else what Keras is set to, else the first installed.
-
-    JAX stands first because a search is fastest there.
-
-    Raises:
-        SearchError: if it is not installed.
-    """
-    installed = [name for name in ("jax", "tensorflow", "torch") if importlib.util.find_spec(name)]
-    wanted = wanted or os.environ.get("KERAS_BACKEND") or _configured()
-    if wanted is None and installed:
-        return installed[0]
-    if wanted not in installed:
-        raise SearchError(
-            f"no Keras backend {wanted or ''} is installed: "
-            f'pip install "kerasloss[{wanted or "jax"}]"'
-        )
-    return wanted
-
-
-def _configured() -> str | None:
-    """The backend in the user's Keras configuration file."""
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    try:
-        found = json.loads((home / "keras.json").read_text())["backend"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return str(found)
-
-
 def run(options: Options, console: Console) -> int:
     """Searches, or goes on with a search; returns the exit code.
 
@@ -66,7 +34,7 @@ def run(options: Options, console: Console) -> int:
         SearchError: for anything that the user can mend.
         DataError: for problems in the data.
     """
-    backend = choose_backend(options.backend)
+    backend = choose_backend(options.backend, options.output)
     checks.check(options, backend)
     with console.status("Reading the images") as status:
         dataset = data.load(
