@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from kerasloss_search import trouble
 from kerasloss_search.space import Recipe
+from kerasloss_search.spawning import safe_path
 
 __all__ = ["Event", "Executor", "LocalPool", "gpu_count"]
 
@@ -125,7 +126,8 @@ class LocalPool:
         process = self._context.Process(
             target=_work, args=(theirs, self._settings, environment, self._log), daemon=True
         )
-        process.start()
+        with safe_path():
+            process.start()
         theirs.close()
         self._starts[worker] += 1
         self._processes[worker], self._pipes[worker] = process, ours

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import socket
 import sqlite3
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from kerasloss_search.outbox import JOURNAL
+from kerasloss_search.spawning import SAFE_PATH
 from kerasloss_search.stopping import sigterm_is_ctrl_c
 from kerasloss_search.tracking import artifact_uri, checked_uri, last_store, store_uri
 
@@ -45,12 +47,19 @@ def serve(folder: Path, *, port: int = 5000, uri: str | None = None) -> int:
     command = [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port)]
     command += ["--backend-store-uri", store, "--registry-store-uri", store]
     command += ["--default-artifact-root", artifacts, "--artifacts-destination", artifacts]
-    command += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
     environment = os.environ | {
         "MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true"),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # would start helpers for language models
+        **SAFE_PATH,
     }
-    with tempfile.TemporaryFile() as log, sigterm_is_ctrl_c():
+    with (
+        tempfile.TemporaryFile() as log,
+        tempfile.TemporaryDirectory() as empty,
+        sigterm_is_ctrl_c(),
+    ):
+        # The server's own option for where modules are: the current folder if it is not said.
+        options = ["--log-level", "warning", "--app-dir", empty]
+        command += ["--workers", "1", "--uvicorn-opts", shlex.join(options)]
         print("Starting the MLflow server ... ", end="", flush=True)
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:

@@ -20,6 +20,9 @@ from kerasloss_search.ui import serve
 
 SEARCH = Path(kerasloss_search.__path__[0]).parent
 
+# Modules of the standard library and others that MLflow and its server import.
+TRAPS = ("attr", "click", "json", "mlflow", "pickle", "socket", "uvicorn")
+
 
 @pytest.fixture
 def port():
@@ -88,17 +91,28 @@ def test_a_server_that_fails_tells_why(searched, port, monkeypatch, capfd, tmp_p
     assert "the database is out of date" in problem
 
 
-def started(folder, port, cwd):
-    """Run `serve` in a process of its own, in a session of its own as under a terminal."""
-    script = (
-        "import sys\n"
-        "from pathlib import Path\n"
-        "from kerasloss_search.ui import serve\n"
-        "sys.exit(serve(Path(sys.argv[1]), port=int(sys.argv[2])))\n"
-    )
+SERVE = """
+import sys
+from pathlib import Path
+from kerasloss_search.ui import serve
+sys.exit(serve(Path(sys.argv[1]), port=int(sys.argv[2])))
+"""
+
+
+def started(folder, port, scratch):
+    """Run `serve` in a process of its own, in a session of its own as under a terminal.
+
+    The current folder holds files that nobody named.
+    """
+    # A file of its own, since `python -c` looks for modules in the current folder itself.
+    for name in ("script", "here"):
+        (scratch / name).mkdir()
+    (scratch / "script" / "serving.py").write_text(SERVE)
+    for name in TRAPS:
+        (scratch / "here" / f"{name}.py").write_text(f"open('{name} was executed', 'w')\n")
     return subprocess.Popen(
-        [sys.executable, "-c", script, str(folder), str(port)],
-        cwd=cwd,
+        [sys.executable, str(scratch / "script" / "serving.py"), str(folder), str(port)],
+        cwd=scratch / "here",
         env=os.environ | {"PYTHONPATH": str(SEARCH)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -157,7 +171,7 @@ def test_it_shows_runs_and_takes_new_ones_until_ctrl_c(searched, port, tmp_path)
     assert process.returncode == 0
     assert rest.strip() == ""
     assert_nothing_left(process)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["remote"]
+    assert sorted(path.stem for path in (tmp_path / "here").iterdir()) == sorted(TRAPS)
 
 
 def artifact_of(folder, uri, experiment):
