@@ -87,6 +87,9 @@ class LocalPool:
         workers: number of processes.
         backend: value of KERAS_BACKEND.
         log: file that takes what the workers and their libraries print.
+
+    Raises:
+        OSError: if the log cannot be written.
     """
 
     _restarts = 3
@@ -102,6 +105,9 @@ class LocalPool:
         self._starts = dict.fromkeys(range(workers), 0)
         self._processes: dict[int, Any] = {}
         self._pipes: dict[int, multiprocessing.connection.Connection] = {}
+        # Here, where it can be told in a line if that is not possible.
+        with log.open("ab"):
+            pass
         try:
             for worker in range(workers):
                 self._start(worker)
@@ -200,7 +206,11 @@ def _work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_the_driver, daemon=True).start()
     os.environ.update(environment)
-    sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    except OSError as problem:
+        pipe.send(("refused", trouble.explain(problem, log.parent) or trouble.one_line(problem)))
+        return
     os.dup2(sink, 1)
     os.dup2(sink, 2)
     try:

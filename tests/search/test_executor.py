@@ -194,3 +194,31 @@ def test_gpus_are_those_that_are_visible(monkeypatch):
     assert gpu_count() == 2
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert gpu_count() == 0
+
+
+def test_a_log_that_cannot_be_written(settings, tmp_path, capfd):
+    """No traceback of a worker reaches the terminal."""
+    (tmp_path / "log").mkdir()
+    with pytest.raises(IsADirectoryError, match="log"):
+        LocalPool(settings, workers=1, backend="torch", log=tmp_path / "log")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_log_that_is_taken_away_before_a_worker_has_it(settings, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(LocalPool, "_start", spoilt(LocalPool._start, tmp_path / "log"))
+    pool = LocalPool(settings, workers=1, backend="torch", log=tmp_path / "log")
+    try:
+        refused = until(pool, "refused")
+    finally:
+        pool.close()
+    assert refused.content.startswith(f"{tmp_path / 'log'} is a folder, a file is needed there")
+    assert capfd.readouterr() == ("", "")
+
+
+def spoilt(start, log):
+    def instead(pool, worker):
+        log.unlink()
+        log.mkdir()
+        start(pool, worker)
+
+    return instead

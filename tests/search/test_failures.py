@@ -477,3 +477,12 @@ def test_what_a_problem_hides_is_not_told():
 def test_only_the_output_folder_can_be_replaced_by_another(problem, words):
     line = trouble.explain(problem, Path("out"))
     assert line is None if words is None else line.startswith(words)
+
+
+def test_a_folder_in_place_of_the_log(template, tmp_path, pictures, capfd):
+    shutil.copy(template, tmp_path)
+    (tmp_path / "workers.log").mkdir()
+    assert cli.main(arguments(pictures, tmp_path)) == 2
+    printed, error = capfd.readouterr()
+    assert_one_line(error, "workers.log is a folder, a file is needed there", "--output")
+    assert "Traceback" not in printed
