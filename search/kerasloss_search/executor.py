@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from kerasloss_search import trouble
 from kerasloss_search.space import Recipe
-from kerasloss_search.spawning import safe_path
+from kerasloss_search.spawning import safe_path, undisturbed
 
 __all__ = ["Event", "Executor", "LocalPool", "gpu_count"]
 
@@ -132,7 +132,7 @@ class LocalPool:
         process = self._context.Process(
             target=_work, args=(theirs, self._settings, environment, self._log), daemon=True
         )
-        with safe_path():
+        with safe_path(), undisturbed():
             process.start()
         theirs.close()
         self._starts[worker] += 1
