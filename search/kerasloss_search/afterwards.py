@@ -95,7 +95,7 @@ def _report(options: argparse.Namespace, console: Console) -> int:
             "search that has ended, or that was stopped with Ctrl-C."
         )
     page = write_report(options.output)[0]
-    console.print(f"Written: {page}", highlight=False, soft_wrap=True)
+    console.print(f"Written: {page}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

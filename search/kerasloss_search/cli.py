@@ -267,7 +267,7 @@ def _init(options: argparse.Namespace, console: Console) -> int:
         wanted = assembly.options_of(given)
         with console.status("Reading the images"):
             dataset = data.load(wanted.data)
-        console.print(dataset.summary(), highlight=False)
+        console.print(dataset.summary(), highlight=False, markup=False)
     values = {
         path: template.relative(value, file.parent) if isinstance(value, Path) else value
         for path, value in given.values.items()

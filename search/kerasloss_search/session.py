@@ -42,7 +42,7 @@ def run(options: Options, console: Console) -> int:
             progress=lambda done, total: status.update(f"Reading image {done} of {total}"),
         )
     checks.check_data(options, dataset)
-    console.print(dataset.summary(), highlight=False)
+    console.print(dataset.summary(), highlight=False, markup=False)
     space = _space(options, dataset)
     options.output.mkdir(parents=True, exist_ok=True)
     with locked(options.output), sigterm_is_ctrl_c():
@@ -161,7 +161,9 @@ def _keep_results(study: Study, folder: Path, console: Console) -> None:
         pass  # What stopped the search, such as a full disk, is told already.
     except Exception as problem:
         # Nothing may hide why the search was stopped, nor keep MLflow from being told.
-        console.print(f"results.json could not be written: {one_line(problem)}", highlight=False)
+        console.print(
+            f"results.json could not be written: {one_line(problem)}", highlight=False, markup=False
+        )
 
 
 def _part(tracker: Tracker, status: Status, study: Study, folder: Path, console: Console) -> None:
@@ -175,10 +177,13 @@ def _part(tracker: Tracker, status: Status, study: Study, folder: Path, console:
             f"kept. Deliver them with `kerasloss-search sync --output {shlex.quote(str(folder))}`, "
             "or go on.",
             highlight=False,
+            markup=False,
             soft_wrap=True,
         )
     if tracker.lost:
-        console.print(f"MLflow will not show everything: {tracker.lost}", highlight=False)
+        console.print(
+            f"MLflow will not show everything: {tracker.lost}", highlight=False, markup=False
+        )
 
 
 def _left_s(options: Options, study: Study) -> float | None:

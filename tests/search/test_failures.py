@@ -14,13 +14,15 @@ import keras
 import numpy as np
 import pytest
 import stub_pool
-from kerasloss_search import cli, executor, study, trouble
+from kerasloss_search import cli, executor, session, study, sync, trouble
 from kerasloss_search.dataset import Dataset
 from kerasloss_search.jobs import Settings
 from kerasloss_search.lock import locked
+from kerasloss_search.outbox import JOURNAL
 from kerasloss_search.space import Space
 from kerasloss_search.synthetic import write_micrographs
 from kerasloss_search.tracking import Tracker
+from rich.console import Console
 from stub_pool import StubPool
 from tracking_study import SEARCH
 from wreck import assert_complete, assert_nothing_lost_or_repeated, assert_sound, ended
@@ -486,3 +488,61 @@ def test_a_folder_in_place_of_the_log(template, tmp_path, pictures, capfd):
     printed, error = capfd.readouterr()
     assert_one_line(error, "workers.log is a folder, a file is needed there", "--output")
     assert "Traceback" not in printed
+
+
+class Tracking:
+    """A record of which MLflow has not taken everything."""
+
+    error = "refused [/x] by [bold]the server"
+    lost = "one[/y] event[new]"
+    delivered = 3
+    pending = 0
+
+    def __init__(self, *arguments, **options):
+        pass
+
+    def end_study(self, *arguments):
+        pass
+
+    def close(self, timeout_s):
+        return 7
+
+
+class Nothing:
+    best = None
+
+
+def test_brackets_in_foreign_text_are_no_markup(capsys, monkeypatch):
+    console = Console(width=500)
+    session._part(Tracking(), "FAILED", Nothing(), Path("runs[new]"), console)
+    printed = capsys.readouterr().out
+    assert Tracking.error in printed and Tracking.lost in printed
+    assert "--output 'runs[new]'`" in printed
+
+    def failing(*_):
+        raise ValueError("[/x]")
+
+    monkeypatch.setattr(session, "write_results_so_far", failing)
+    session._keep_results(Nothing(), Path("runs[new]"), console)
+    assert "ValueError: [/x]" in capsys.readouterr().out
+
+
+def test_nor_where_the_record_is_delivered(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "runs[new]"
+    folder.mkdir()
+    (folder / JOURNAL).touch()
+    monkeypatch.setattr(sync, "Tracker", Tracking)
+    assert sync.sync(folder, "http://localhost:1", Console(width=500)) == 2
+    error = capsys.readouterr().err
+    assert Tracking.error in error and f"--output '{folder}'" in error
+
+
+def test_nor_in_the_names_of_images(tmp_path, pictures, capsys):
+    named = tmp_path / "named"
+    for kind in ("images", "masks"):
+        (named / kind / "a[").mkdir(parents=True)
+        for index, file in enumerate(sorted((pictures / kind).iterdir())):
+            shutil.copy(file, named / kind / "a[" / f"b]{index // 2}_{index % 2}.png")
+    options = ["--images", str(named / "images"), "--masks", str(named / "masks"), "--size", "32"]
+    assert cli.main(["init", *options, "--output-file", str(tmp_path / "study.toml")]) == 0
+    assert "'a[/b]" in capsys.readouterr().out
