@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import kerasloss_search
 import pytest
-from kerasloss_search import ui
+from kerasloss_search import cli, ui
 from kerasloss_search.tracking import Tracker, store_uri
 from kerasloss_search.ui import serve
 
@@ -58,6 +59,28 @@ def get(url):
 def test_a_folder_without_runs_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"no mlflow\.db .* Run a search"):
         serve(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b"no database at all" * 100),
+        lambda path: path.write_bytes(b""),
+        lambda path: os.truncate(path, path.stat().st_size // 2),
+    ],
+    ids=["other content", "empty", "cut off"],
+)
+def test_a_damaged_database_is_refused(searched, tmp_path, damage, capsys, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", None)
+    folder = tmp_path / "100% damaged"
+    folder.mkdir()
+    shutil.copy(searched / "mlflow.db", folder)
+    damage(folder / "mlflow.db")
+    for more in ([], ["--tracking-uri", store_uri(folder)]):
+        assert cli.main(["ui", "--output", str(folder), *more]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "restore a copy of it" in error
+        assert error.startswith(f"kerasloss-search: {folder / 'mlflow.db'}: expected a sound")
 
 
 def test_a_port_that_is_taken_is_refused(searched, port):
