@@ -133,6 +133,14 @@ def _check(training: Training) -> None:
     for name, names in allowed:
         if name not in names:
             raise ValueError(f"it names {name!r}, which there is not")
+    # Keras makes objects, by their modules' names, of arguments that are dictionaries.
+    given = [training.settings.model_options, *recipe.options.values()]
+    for term in space.terms.values():
+        given += [term.fixed, term.usual]
+    for options in given:
+        for name, value in options.items():
+            if not isinstance(value, (bool, int, float, str)):
+                raise ValueError(f"{name} is {value!r}, neither a number nor a text")
 
 
 def _final(file: Path) -> Final:

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except Exception as problem:
         line = _told(problem) or explain(problem, _folder(options))
-        line = line or (_expected(problem) and str(problem))
+        line = line or (str(problem) if _expected(problem) else None)
         if not line:
             raise
         # What begins with file and line is left alone, so that editors find the place.

@@ -59,5 +59,5 @@ def undisturbed() -> Iterator[None]:
         for number, handler in handlers.items():
             if callable(handler):
                 signal.signal(number, handler)
-        for number in set(held):
-            signal.raise_signal(number)
+        for missed in set(held):
+            signal.raise_signal(missed)

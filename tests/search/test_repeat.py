@@ -211,6 +211,9 @@ def evil_recipe(name, value):
         evil_recipe("strategy", "evil"),
         evil_recipe("optimizer", {"module": "evil", "class_name": "Adam", "config": {}}),
         evil_recipe("weights", {"evil:Rim": 1.0}),
+        evil_recipe("options", {"dice": {"dtype": {"module": "evil", "class_name": "X"}}}),
+        evil("settings", "space", "terms", "dice", "fixed", {"dtype": {"module": "evil"}}),
+        evil("settings", "model_options", {"width": {"module": "evil"}}),
     ],
 )
 def test_names_are_never_looked_up_unasked(finished, capsys, monkeypatch, change):
