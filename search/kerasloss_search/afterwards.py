@@ -49,6 +49,14 @@ def add_to(commands: Any) -> None:
     )
     repeat.add_argument("--trial", type=int, metavar="N", help="its number (the best loss)")
     repeat.add_argument("--seed", type=int, metavar="N", help="one of its seeds (the first)")
+    repeat.add_argument(
+        "--own",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a model, loss or strategy of yours that the search used, as package.module:Name: its "
+        "module is executed; as often as needed",
+    )
 
     sync = _command(
         commands,
@@ -102,14 +110,14 @@ def _report(options: argparse.Namespace, console: Console) -> int:
             "search that has ended, or that was stopped with Ctrl-C."
         )
     page = write_report(options.output)[0]
-    console.print(f"Written: {page}", highlight=False, soft_wrap=True)
+    console.print(f"Written: {page}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
 def _repeat(options: argparse.Namespace, console: Console) -> int:
     from kerasloss_search.repeat import repeat
 
-    return repeat(options.output, options.trial, options.seed, console)
+    return repeat(options.output, options.trial, options.seed, console, options.own)
 
 
 def _sync(options: argparse.Namespace, console: Console) -> int:

@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("kerasloss-search: stopped. The same command goes on.", file=sys.stderr)
         return 130
     except Exception as problem:
-        line = explain(problem, _folder(options)) or (_expected(problem) and str(problem))
+        line = _told(problem) or explain(problem, _folder(options))
+        line = line or (str(problem) if _expected(problem) else None)
         if not line:
             raise
         # What begins with file and line is left alone, so that editors find the place.
@@ -277,7 +278,7 @@ def _init(options: argparse.Namespace, console: Console) -> int:
     if "data.images" in given.values:
         with console.status("Reading the images"):
             dataset = data.load(wanted.data)
-        console.print(dataset.summary(), highlight=False)
+        console.print(dataset.summary(), highlight=False, markup=False)
     values = {
         path: template.relative(value, file.parent) if isinstance(value, Path) else value
         for path, value in given.values.items()
@@ -292,6 +293,18 @@ def _init(options: argparse.Namespace, console: Console) -> int:
         markup=False,
     )
     return 0
+
+
+def _told(problem: Exception) -> str | None:
+    """What a problem says that was understood where it arose, whatever caused it."""
+    if isinstance(problem, (DataError, StudyFileError)):
+        return str(problem)
+    # These two import Optuna; where that has not happened, nothing has raised them.
+    for module, name in (("driver", "SearchError"), ("study", "StudyError")):
+        known = sys.modules.get(f"kerasloss_search.{module}")
+        if known is not None and isinstance(problem, getattr(known, name)):
+            return str(problem)
+    return None
 
 
 def _folder(options: argparse.Namespace) -> Path:

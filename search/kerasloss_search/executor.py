@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from kerasloss_search import trouble
 from kerasloss_search.space import Recipe
+from kerasloss_search.spawning import safe_path, undisturbed
 
 __all__ = ["Event", "Executor", "LocalPool", "gpu_count"]
 
@@ -86,6 +87,9 @@ class LocalPool:
         workers: number of processes.
         backend: value of KERAS_BACKEND.
         log: file that takes what the workers and their libraries print.
+
+    Raises:
+        OSError: if the log cannot be written.
     """
 
     _restarts = 3
@@ -101,6 +105,9 @@ class LocalPool:
         self._starts = dict.fromkeys(range(workers), 0)
         self._processes: dict[int, Any] = {}
         self._pipes: dict[int, multiprocessing.connection.Connection] = {}
+        # Here, where it can be told in a line if that is not possible.
+        with log.open("ab"):
+            pass
         try:
             for worker in range(workers):
                 self._start(worker)
@@ -125,7 +132,8 @@ class LocalPool:
         process = self._context.Process(
             target=_work, args=(theirs, self._settings, environment, self._log), daemon=True
         )
-        process.start()
+        with safe_path(), undisturbed():
+            process.start()
         theirs.close()
         self._starts[worker] += 1
         self._processes[worker], self._pipes[worker] = process, ours
@@ -198,7 +206,11 @@ def _work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_the_driver, daemon=True).start()
     os.environ.update(environment)
-    sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    except OSError as problem:
+        pipe.send(("refused", trouble.explain(problem, log.parent) or trouble.one_line(problem)))
+        return
     os.dup2(sink, 1)
     os.dup2(sink, 2)
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,10 @@ _CHANNEL_NOISE = 16
 
 # Anything else (CMYK, YCbCr, LAB, …) is turned into RGB at once; deep modes stay as they are.
 _MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA"})
+
+
+# Pillow's limit is a global of its module, and images are read by several threads.
+_OPENING = threading.Lock()
 
 
 class ImageError(Exception):
@@ -109,7 +115,7 @@ def _open(path: Path) -> Image.Image:
     """Decode the file completely, with its stored orientation applied."""
     try:
         # Not by name: Pillow then maps the file and scrambles an uncompressed TIFF that is turned.
-        with path.open("rb") as file, Image.open(file) as picture:
+        with path.open("rb") as file, _opened(file, path) as picture:
             # A phone's JPEG (MPO) carries previews as further pages; the first is the picture.
             pages = 1 if picture.format == "MPO" else int(getattr(picture, "n_frames", 1))
             if pages == 1:
@@ -124,6 +130,8 @@ def _open(path: Path) -> Image.Image:
                 return upright
     except UnidentifiedImageError:
         raise ImageError(path, "is not a picture or is damaged; save it again as PNG") from None
+    except ImageError:
+        raise
     # Pillow's decoders raise almost any exception on a damaged file, and one such file must
     # not hide the problems of the others.
     except Exception as error:
@@ -131,6 +139,27 @@ def _open(path: Path) -> Image.Image:
         reason = " ".join(said.split()) or type(error).__name__
         raise ImageError(path, f"cannot be read ({reason}); save it again as PNG") from error
     raise ImageError(path, f"holds {pages} pages; save each page as a file of its own")
+
+
+def _opened(file: IO[bytes], path: Path) -> Image.Image:
+    """Reads the head of a file; refuses what Pillow refuses, and says how large it is.
+
+    Pillow warns of an attack from half of that size on, which a micrograph may well have.
+    """
+    with _OPENING:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            picture = Image.open(file)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    width, height = picture.size
+    if limit is not None and width * height > 2 * limit:
+        raise ImageError(
+            path,
+            f"has {width} x {height} px, more than {2 * limit / 1e6:.3g} million; cut it into "
+            "tiles or shrink it",
+        )
+    return picture
 
 
 def _is_deep(picture: Image.Image) -> bool:

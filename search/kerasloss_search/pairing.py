@@ -206,6 +206,10 @@ def _by_pattern(
         problems.append(
             f"{images}: --mask-pattern {pattern!r} calls every picture a mask; make it narrower"
         )
+    if kept and not any(claims[file] for file in kept):
+        if others:
+            problems.append(_no_mask_at_all(kept, others, pattern, masks))
+        return kept, {file: [] for file in kept}
     is_image = set(kept)
     for mask in others:
         claimants = [file for file in owners.get(mask, []) if file in is_image]
@@ -226,6 +230,14 @@ def _by_pattern(
                 "the image"
             )
     return kept, {file: sorted(claims[file]) for file in kept}
+
+
+def _no_mask_at_all(images: list[str], others: list[str], pattern: str, folder: Path) -> str:
+    """One line instead of one a file: it is the pattern that is wrong."""
+    line = f"{folder}: no mask fits --mask-pattern {pattern!r}, for no image (such as {images[0]})"
+    if any(_claimed(image, others, f"{pattern}*") - {image} for image in images[:10]):
+        return f"{line}; it has to match the ending, too, as in {pattern + '*'!r}"
+    return f"{line}; correct it: it stands for the whole name, as in '{{stem}}_mask*'"
 
 
 def _claimed(image: str, candidates: list[str], pattern: str) -> set[str]:

@@ -2,87 +2,126 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.text import Text
 
-from kerasloss_search import files
-from kerasloss_search.dataset import Dataset
+from kerasloss_search.archive import Training, own_names, read_training
 from kerasloss_search.driver import SearchError, call
 from kerasloss_search.executor import LocalPool
 from kerasloss_search.jobs import Final
-from kerasloss_search.provenance import settings_from_json
 from kerasloss_search.settings.assembly import look_for_own
-from kerasloss_search.space import Recipe
+from kerasloss_search.settings.wording import nearest
 
 __all__ = ["repeat"]
 
 
-def repeat(folder: Path, trial: int | None, seed: int | None, console: Console) -> int:
+def repeat(
+    folder: Path,
+    trial: int | None,
+    seed: int | None,
+    console: Console,
+    own: Sequence[str] = (),
+) -> int:
     """Repeats a training of the final stage and compares it with the record.
 
     Args:
-        folder: the search's folder; nothing in it is changed but `workers.log`.
+        folder: the search's folder; nothing in it is changed.
         trial: number of a trial of the final stage; None for the best loss.
         seed: one of the fresh seeds; None for the first one.
         console: takes the result.
+        own: dotted names of the search's own model, losses and strategies: the folder alone does
+            not decide what is executed.
 
     Returns:
         The exit code: 0 where all numbers are the same, 1 where they are not.
 
     Raises:
-        SearchError: if the folder holds no finished search, or not this training.
+        SearchError: if the folder holds no finished search, or not this training, or if it names
+            modules that are not among `own`.
     """
-    found = files.read_json(folder / "results.json")
-    if not found or not found.get("finals"):
-        raise SearchError(f"FOLDER: expected the folder of a finished search. Received: {folder}.")
-    known = found["provenance"]
-    finals = {final["trial"]: final for final in found["finals"]}
-    trial = found["best"]["trial"] if trial is None else trial
-    if trial not in finals:
-        raise SearchError(
-            f"--trial: expected one of {', '.join(map(str, sorted(finals)))}, which were trained "
-            f"anew. Received: {trial}."
-        )
-    seed = finals[trial]["seeds"][0] if seed is None else seed
-    if seed not in finals[trial]["seeds"]:
-        seeds = ", ".join(map(str, finals[trial]["seeds"]))
-        raise SearchError(f"--seed: expected one of {seeds}. Received: {seed}.")
-    before = files.read_final(files.final_file(folder, trial, seed))
-    if before is None or not (folder / "data.npz").exists():
-        raise SearchError(f"FOLDER: {folder} lacks its files of trial {trial}, seed {seed}.")
-    fingerprint = Dataset.load_npz(folder / "data.npz").fingerprint
-    if fingerprint != known["data_fingerprint"]:
-        raise SearchError(f"{folder / 'data.npz'} is not the data of this search any more.")
-    recipe = Recipe(**next(t["recipe"] for t in found["trials"] if t["trial"] == trial))
-    settings = settings_from_json(found["settings"], folder / "data.npz")
+    training = read_training(folder, trial, seed)
+    more = [("--trial", trial), ("--seed", seed)]
+    said = [word for option, value in more if value is not None for word in (option, str(value))]
+    _check_own(own_names(training.settings), own, [str(folder), *said])
     # The user's own modules: beside the study file, where the folder lies by default, or here.
-    look_for_own(settings.space, settings.model, str(folder.parent), "")
-    label = finals[trial]["label"]
-    with tempfile.TemporaryDirectory() as scratch, console.status(f"Training {label}"):
-        place = Path(scratch) / "finals"
+    look_for_own(training.settings.space, training.settings.model, str(folder.parent), "")
+    with console.status(Text(f"Training {training.label}")):
+        again = _trained(training)
+    return _compare(training, again, console)
+
+
+def _check_own(needed: Sequence[str], named: Sequence[str], arguments: Sequence[str]) -> None:
+    """Refuses names that are in the folder alone: whoever wrote it would choose what is run."""
+    for name in named:
+        if name not in needed:
+            expected = f"expected one of {', '.join(needed)}" if needed else "expected none"
+            near = nearest(name, needed)
+            raise SearchError(
+                f"--own: {expected}, which the search used, received {name!r}; "
+                + (f"did you mean {near!r}?" if near else "take it out")
+            )
+    if set(needed) - set(named):
+        options = [word for name in needed for word in ("--own", name)]
+        raise SearchError(
+            "--own: the search used modules that are not kerasloss's, and repeating it executes "
+            "them; if you trust them, name them: "
+            + shlex.join(["kerasloss-search", "repeat", *arguments, *options])
+        )
+
+
+def _trained(training: Training) -> Final:
+    """The same training once more, with all that it writes in a folder that is thrown away.
+
+    The search's folder may be an archive that cannot be written; and what JAX has compiled for
+    it, that is to say code, may have come from elsewhere with it.
+    """
+    trial, seed = training.trial, training.seed
+    scratch = Path(tempfile.mkdtemp(prefix="kerasloss-repeat-"))
+    log = scratch / "workers.log"
+    place = scratch / "finals"
+    try:
         place.mkdir()
-        pool = LocalPool(settings, workers=1, backend=known["backend"], log=folder / "workers.log")
+        pool = LocalPool(training.settings, workers=1, backend=training.backend, log=log)
         try:
-            again = call(pool, "final", trial, recipe, seed, place / f"{trial:04d}-{seed}")
+            stem = place / f"{trial:04d}-{seed}"
+            again = call(pool, "final", trial, training.recipe, seed, stem)
         finally:
             pool.close()
-    return _compare(before, again, label, console)
+    except SearchError as problem:
+        for rest in (place, scratch / "compiled"):
+            shutil.rmtree(rest, ignore_errors=True)
+        raise SearchError(f"{problem} (workers.log: {log})") from problem
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    shutil.rmtree(scratch, ignore_errors=True)
+    assert isinstance(again, Final)
+    return again
 
 
-def _compare(before: Final, again: Final, label: str, console: Console) -> int:
-    console.print(f"{label}, trial {before.trial}, seed {before.seed}", highlight=False)
+def _compare(training: Training, again: Final, console: Console) -> int:
+    before = training.before
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False)
+
+    say(f"{training.label}, trial {training.trial}, seed {training.seed}")
     same = before.curve == again.curve and before.test == again.test
     rows = [("validation", before.validation, again.validation)]
     rows += [
-        (f"test {name}", float(np.mean(before.test[name])), float(np.mean(again.test[name])))
-        for name in before.test
+        (f"test {name}", float(np.mean(values)), float(np.mean(again.test.get(name, np.nan))))
+        for name, values in before.test.items()
     ]
     for name, then, now in rows:
-        console.print(f"  {name}: {then:.6f} then, {now:.6f} now", highlight=False)
-    console.print(
+        say(f"  {name}: {then:.6f} then, {now:.6f} now")
+    say(
         "The same numbers, to the last digit."
         if same
         else "The numbers differ: another machine, another version of a package, or a GPU, whose "

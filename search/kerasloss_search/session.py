@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +9,10 @@ from pathlib import Path
 from rich.console import Console
 
 from kerasloss_search import checks, data
+from kerasloss_search.backend import choose_backend
 from kerasloss_search.conclusion import conclude, tell, write_results_so_far
 from kerasloss_search.data import Dataset
-from kerasloss_search.driver import Driver, SearchError, settle
+from kerasloss_search.driver import Driver, settle
 from kerasloss_search.executor import LocalPool, gpu_count
 from kerasloss_search.jobs import Settings
 from kerasloss_search.lock import locked
@@ -29,36 +27,6 @@ from kerasloss_search.trouble import one_line
 __all__ = ["Options", "choose_backend", "run"]
 
 
-def choose_backend(wanted: str | None) -> str:
-    """The Keras backend: the one asked for, else what Keras is set to, else the first installed.
-
-    JAX stands first because a search is fastest there.
-
-    Raises:
-        SearchError: if it is not installed.
-    """
-    installed = [name for name in ("jax", "tensorflow", "torch") if importlib.util.find_spec(name)]
-    wanted = wanted or os.environ.get("KERAS_BACKEND") or _configured()
-    if wanted is None and installed:
-        return installed[0]
-    if wanted not in installed:
-        raise SearchError(
-            f"no Keras backend {wanted or ''} is installed: "
-            f'pip install "kerasloss[{wanted or "jax"}]"'
-        )
-    return wanted
-
-
-def _configured() -> str | None:
-    """The backend in the user's Keras configuration file."""
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    try:
-        found = json.loads((home / "keras.json").read_text())["backend"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return str(found)
-
-
 def run(options: Options, console: Console) -> int:
     """Searches, or goes on with a search; returns the exit code.
 
@@ -66,7 +34,7 @@ def run(options: Options, console: Console) -> int:
         SearchError: for anything that the user can mend.
         DataError: for problems in the data.
     """
-    backend = choose_backend(options.backend)
+    backend = choose_backend(options.backend, options.output)
     checks.check(options, backend)
     with console.status("Reading the images") as status:
         dataset = data.load(
@@ -74,7 +42,7 @@ def run(options: Options, console: Console) -> int:
             progress=lambda done, total: status.update(f"Reading image {done} of {total}"),
         )
     checks.check_data(options, dataset)
-    console.print(dataset.summary(), highlight=False)
+    console.print(dataset.summary(), highlight=False, markup=False)
     space = _space(options, dataset)
     options.output.mkdir(parents=True, exist_ok=True)
     with locked(options.output), sigterm_is_ctrl_c():
@@ -193,7 +161,9 @@ def _keep_results(study: Study, folder: Path, console: Console) -> None:
         pass  # What stopped the search, such as a full disk, is told already.
     except Exception as problem:
         # Nothing may hide why the search was stopped, nor keep MLflow from being told.
-        console.print(f"results.json could not be written: {one_line(problem)}", highlight=False)
+        console.print(
+            f"results.json could not be written: {one_line(problem)}", highlight=False, markup=False
+        )
 
 
 def _part(tracker: Tracker, status: Status, study: Study, folder: Path, console: Console) -> None:
@@ -207,10 +177,13 @@ def _part(tracker: Tracker, status: Status, study: Study, folder: Path, console:
             f"kept. Deliver them with `kerasloss-search sync --output {shlex.quote(str(folder))}`, "
             "or go on.",
             highlight=False,
+            markup=False,
             soft_wrap=True,
         )
     if tracker.lost:
-        console.print(f"MLflow will not show everything: {tracker.lost}", highlight=False)
+        console.print(
+            f"MLflow will not show everything: {tracker.lost}", highlight=False, markup=False
+        )
 
 
 def _left_s(options: Options, study: Study) -> float | None:

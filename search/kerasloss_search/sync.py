@@ -83,4 +83,6 @@ def _lines(path: Path) -> int:
 
 
 def _complain(text: str) -> None:
-    Console(stderr=True).print(f"kerasloss-search: {text}", highlight=False, soft_wrap=True)
+    # It holds paths and what a server said: brackets in them are no markup.
+    console = Console(stderr=True)
+    console.print(f"kerasloss-search: {text}", highlight=False, markup=False, soft_wrap=True)

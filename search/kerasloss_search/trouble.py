@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import signal
 import sqlite3
@@ -76,23 +77,46 @@ def _causes(problem: BaseException) -> Iterator[BaseException]:
     while following is not None and id(following) not in seen:
         seen.add(id(following))
         yield following
-        following = following.__cause__ or following.__context__
+        hidden = None if following.__suppress_context__ else following.__context__
+        following = following.__cause__ or hidden
 
 
 def _of_the_disk(problem: OSError, folder: Path) -> str | None:
     if problem.errno in _FULL:
         return _full(folder)
+    path = Path(os.fsdecode(problem.filename)) if _is_path(problem.filename) else folder
+    # Another folder helps only where it is the output that is meant.
+    another = "give another --output, or " if _belongs(path, folder) else ""
     if problem.errno in _FORBIDDEN:
-        return (
-            f"{problem.filename or folder} cannot be written ({problem.strerror}): give another "
-            "--output, or correct the permissions."
-        )
+        if problem.errno != errno.EROFS and (fault := _unreadable(path)):
+            return f"{path} cannot be {fault} ({problem.strerror}): correct its permissions."
+        return f"{path} cannot be written ({problem.strerror}): {another}correct the permissions."
+    if not another:
+        return None
     if isinstance(problem, (FileExistsError, NotADirectoryError)):
-        return (
-            f"{problem.filename or folder} is in the way, a folder is needed there: give another "
-            "--output."
-        )
+        return f"{path} is in the way, a folder is needed there: give another --output."
+    if isinstance(problem, IsADirectoryError):
+        return f"{path} is a folder, a file is needed there: move it, or give another --output."
     return None
+
+
+def _unreadable(path: Path) -> str | None:
+    """What cannot be done with a path besides writing; the system has one number for all."""
+    if os.access(path, os.R_OK):
+        return None
+    if os.path.exists(path):
+        return "read"
+    return "reached" if path.parent.is_dir() and not os.access(path.parent, os.X_OK) else None
+
+
+def _is_path(name: object) -> bool:
+    return isinstance(name, (str, bytes, os.PathLike))
+
+
+def _belongs(path: Path, folder: Path) -> bool:
+    """Whether a path is the folder, lies in it, or is above it, where it was to be made."""
+    path, folder = path.resolve(), folder.resolve()
+    return path.is_relative_to(folder) or folder.is_relative_to(path)
 
 
 def _full(folder: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import socket
 import sqlite3
 import subprocess
@@ -11,11 +12,13 @@ import sys
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import IO
 
 from kerasloss_search.outbox import JOURNAL
+from kerasloss_search.spawning import SAFE_PATH
 from kerasloss_search.stopping import sigterm_is_ctrl_c
 from kerasloss_search.tracking import artifact_uri, checked_uri, last_store, store_uri
 
@@ -35,7 +38,8 @@ def serve(folder: Path, *, port: int = 5000, uri: str | None = None) -> int:
         The server's exit status; 0 after Ctrl-C.
 
     Raises:
-        ValueError: There are no runs in `folder`, the port is taken, or `uri` is no database.
+        ValueError: There are no runs in `folder`, the port is taken, or the database is damaged or
+            none.
     """
     if uri is None and (folder / JOURNAL).is_file():
         uri = last_store(folder)
@@ -45,12 +49,19 @@ def serve(folder: Path, *, port: int = 5000, uri: str | None = None) -> int:
     command = [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port)]
     command += ["--backend-store-uri", store, "--registry-store-uri", store]
     command += ["--default-artifact-root", artifacts, "--artifacts-destination", artifacts]
-    command += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
     environment = os.environ | {
         "MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true"),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # would start helpers for language models
+        **SAFE_PATH,
     }
-    with tempfile.TemporaryFile() as log, sigterm_is_ctrl_c():
+    with (
+        tempfile.TemporaryFile() as log,
+        tempfile.TemporaryDirectory() as empty,
+        sigterm_is_ctrl_c(),
+    ):
+        # The server's own option for where modules are: the current folder if it is not said.
+        options = ["--log-level", "warning", "--app-dir", empty]
+        command += ["--workers", "1", "--uvicorn-opts", shlex.join(options)]
         print("Starting the MLflow server ... ", end="", flush=True)
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
@@ -72,13 +83,40 @@ def _store(folder: Path, uri: str | None) -> str:
         uri = checked_uri(uri)
         if uri.startswith(("http", "databricks")):
             raise ValueError(f"The runs are on a server already; open {uri} in a browser.")
+        if uri.startswith("sqlite"):
+            path = urllib.parse.unquote(uri.partition(":///")[2].partition("?")[0])
+            _check_database(Path(path))
         return uri
     if not (folder / "mlflow.db").is_file():
         raise ValueError(
             f"There is no mlflow.db in `{folder}`. Run a search with this folder first, or name "
             "the folder of one."
         )
+    _check_database(folder / "mlflow.db")
     return store_uri(folder)
+
+
+def _check_database(path: Path) -> None:
+    """Whether MLflow's server would start on a database: it answers a damaged one by a traceback.
+
+    One that is not there yet the server makes.
+    """
+    if not path.is_file():
+        return
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        ) as connection:
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            connection.execute("SELECT 1 FROM experiments").fetchone()
+    except sqlite3.Error as problem:
+        verdict = str(problem)
+    if verdict != "ok":
+        reason = " ".join(str(verdict).split())
+        raise ValueError(
+            f"{path}: expected a sound MLflow database, received one that cannot be used "
+            f"({reason[:120]}); restore a copy of it"
+        )
 
 
 def _runs_page(folder: Path) -> str:
@@ -87,7 +125,12 @@ def _runs_page(folder: Path) -> str:
         "SELECT experiment_id FROM experiments WHERE name != 'Default' "
         "AND lifecycle_stage = 'active' ORDER BY experiment_id"
     )
-    with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as connection:
+    found = None
+    # The server is up: a database that is busy is no reason to leave it.
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as connection,
+    ):
         found = connection.execute(question).fetchone()
     return f"/#/experiments/{found[0]}/runs" if found else ""
 

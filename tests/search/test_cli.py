@@ -340,18 +340,3 @@ def test_a_second_search_on_one_folder_is_refused(capsys, tmp_path, pictures):
         code, error = failing(capsys, *arguments, "--size", 32, "--trials", 6, "--output", tmp_path)
     assert code == 2
     assert "another search" in error
-
-
-def test_the_backend_is_what_keras_is_set_to(monkeypatch, tmp_path):
-    monkeypatch.setattr(session.importlib.util, "find_spec", lambda name: name)
-    monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    assert session.choose_backend(None) == "jax"
-    (tmp_path / "keras.json").write_text('{"backend": "torch"}')
-    assert session.choose_backend(None) == "torch"
-    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
-    assert session.choose_backend(None) == "tensorflow"
-    assert session.choose_backend("jax") == "jax"
-    monkeypatch.setattr(session.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(session.SearchError, match=r"pip install .kerasloss\[torch\]"):
-        session.choose_backend("torch")

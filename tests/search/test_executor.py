@@ -194,3 +194,76 @@ def test_gpus_are_those_that_are_visible(monkeypatch):
     assert gpu_count() == 2
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert gpu_count() == 0
+
+
+def test_a_log_that_cannot_be_written(settings, tmp_path, capfd):
+    """No traceback of a worker reaches the terminal."""
+    (tmp_path / "log").mkdir()
+    with pytest.raises(IsADirectoryError, match="log"):
+        LocalPool(settings, workers=1, backend="torch", log=tmp_path / "log")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_log_that_is_taken_away_before_a_worker_has_it(settings, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(LocalPool, "_start", spoilt(LocalPool._start, tmp_path / "log"))
+    pool = LocalPool(settings, workers=1, backend="torch", log=tmp_path / "log")
+    try:
+        refused = until(pool, "refused")
+    finally:
+        pool.close()
+    assert refused.content.startswith(f"{tmp_path / 'log'} is a folder, a file is needed there")
+    assert capfd.readouterr() == ("", "")
+
+
+def spoilt(start, log):
+    def instead(pool, worker):
+        log.unlink()
+        log.mkdir()
+        start(pool, worker)
+
+    return instead
+
+
+INTERRUPTED = """
+import sys, time
+from pathlib import Path
+
+here = Path(sys.argv[1] if __name__ == "__main__" else __file__).parent
+
+if __name__ == "__main__":
+    from kerasloss_search.executor import LocalPool
+    from kerasloss_search.jobs import Settings
+    from kerasloss_search.space import Space
+
+    pool = None
+    try:
+        pool = LocalPool(
+            Settings(here / "data.npz", Space()), workers=1, backend="torch", log=here / "log"
+        )
+        time.sleep(60)
+    except KeyboardInterrupt:
+        if pool is not None:
+            pool.close()
+        print("stopped", flush=True)
+else:  # A worker imports this file before anything of ours.
+    (here / "starting").touch()
+    time.sleep(2)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs process groups")
+def test_ctrl_c_while_a_worker_starts(tmp_path):
+    (tmp_path / "driver.py").write_text(INTERRUPTED)
+    driver = subprocess.Popen(
+        [sys.executable, str(tmp_path / "driver.py"), str(tmp_path / "driver.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        start_new_session=True,
+    )
+    end = time.monotonic() + 60
+    while not (tmp_path / "starting").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
+    assert driver.communicate(timeout=60) == ("stopped\n", "")

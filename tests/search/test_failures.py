@@ -1,5 +1,6 @@
 """What can go wrong around a search: one line that says what to do, and the study is kept."""
 
+import errno
 import os
 import shutil
 import signal
@@ -7,18 +8,21 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import stub_pool
-from kerasloss_search import cli, executor, study, trouble
+from kerasloss_search import cli, executor, session, study, sync, trouble
 from kerasloss_search.dataset import Dataset
 from kerasloss_search.jobs import Settings
 from kerasloss_search.lock import locked
+from kerasloss_search.outbox import JOURNAL
 from kerasloss_search.space import Space
 from kerasloss_search.synthetic import write_micrographs
 from kerasloss_search.tracking import Tracker
+from rich.console import Console
 from stub_pool import StubPool
 from tracking_study import SEARCH
 from wreck import assert_complete, assert_nothing_lost_or_repeated, assert_sound, ended
@@ -381,3 +385,164 @@ def test_what_keras_adds_to_a_message_is_left_out():
     assert trouble.one_line(problem) == (
         "ValueError: Exception encountered when calling Net.call(). boom"
     )
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """Takes the right to read a file away; from the administrator, too."""
+    names = []
+    read, opened, access = Path.read_text, Path.read_bytes, os.access
+
+    def refused(function):
+        def instead(path, *arguments, **options):
+            if Path(path).name in names:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return function(path, *arguments, **options)
+
+        return instead
+
+    monkeypatch.setattr(Path, "read_text", refused(read))
+    monkeypatch.setattr(Path, "read_bytes", refused(opened))
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: Path(path).name not in names and access(path, mode)
+    )
+    return names.append
+
+
+@pytest.mark.parametrize("command", ["report", "repeat"])
+def test_results_that_may_not_be_read(tmp_path, capsys, closed, command):
+    (tmp_path / "results.json").write_text("{}")
+    closed("results.json")
+    assert cli.main([command, str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert_one_line(error, "results.json cannot be read (Permission denied)", "its permissions")
+    assert "--output" not in error
+
+
+def test_a_study_file_that_may_not_be_read(tmp_path, capsys, closed):
+    (tmp_path / "study.toml").write_text("[data]")
+    closed("study.toml")
+    assert cli.main(["run", str(tmp_path / "study.toml")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"{tmp_path / 'study.toml'}: cannot be read (Permission denied)")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "raise PermissionError(13, 'Permission denied', 'weights.h5')",
+        "import os; os.mkdir('there'); os.mkdir('there')",
+        "import sqlite3; sqlite3.connect('/nowhere/own.db')",
+        "raise MemoryError('weights of 90 GB')",
+    ],
+)
+def test_what_an_own_module_raises_is_its_own(tmp_path, pictures, capsys, monkeypatch, wrong):
+    (tmp_path / "own_nets.py").write_text(wrong)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    command = [*arguments(pictures, tmp_path / "out"), "--model", "own_nets:net"]
+    assert cli.main(command) == 2
+    error = capsys.readouterr().err
+    assert_one_line(error, "--model", "'own_nets' cannot be imported", "correct that file")
+    assert "--output" not in error
+
+
+def test_what_a_problem_hides_is_not_told():
+    def hiding():
+        try:
+            raise PermissionError(errno.EACCES, "Permission denied", "out/x")
+        except PermissionError:
+            raise ValueError("the whole story") from None
+
+    with pytest.raises(ValueError) as problem:
+        hiding()
+    assert trouble.explain(problem.value, Path("out")) is None
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (
+            PermissionError(errno.EACCES, "no", "out/a"),
+            "out/a cannot be written (no): give another",
+        ),
+        (PermissionError(errno.EACCES, "no"), "out cannot be written (no): give another --output"),
+        (PermissionError(errno.EACCES, "no", "there/a"), "there/a cannot be written (no): correct"),
+        (OSError(errno.EROFS, "no", b"out/a"), "out/a cannot be written (no): give another"),
+        (FileExistsError(errno.EEXIST, "no", "out"), "out is in the way"),
+        (IsADirectoryError(errno.EISDIR, "no", "out/a"), "out/a is a folder, a file is needed"),
+        (FileExistsError(errno.EEXIST, "no", "there/a"), None),
+        (FileNotFoundError(errno.ENOENT, "no", "out/a"), None),
+    ],
+)
+def test_only_the_output_folder_can_be_replaced_by_another(problem, words):
+    line = trouble.explain(problem, Path("out"))
+    assert line is None if words is None else line.startswith(words)
+
+
+def test_a_folder_in_place_of_the_log(template, tmp_path, pictures, capfd):
+    shutil.copy(template, tmp_path)
+    (tmp_path / "workers.log").mkdir()
+    assert cli.main(arguments(pictures, tmp_path)) == 2
+    printed, error = capfd.readouterr()
+    assert_one_line(error, "workers.log is a folder, a file is needed there", "--output")
+    assert "Traceback" not in printed
+
+
+class Tracking:
+    """A record of which MLflow has not taken everything."""
+
+    error = "refused [/x] by [bold]the server"
+    lost = "one[/y] event[new]"
+    delivered = 3
+    pending = 0
+
+    def __init__(self, *arguments, **options):
+        pass
+
+    def end_study(self, *arguments):
+        pass
+
+    def close(self, timeout_s):
+        return 7
+
+
+class Nothing:
+    best = None
+
+
+def test_brackets_in_foreign_text_are_no_markup(capsys, monkeypatch):
+    console = Console(width=500)
+    session._part(Tracking(), "FAILED", Nothing(), Path("runs[new]"), console)
+    printed = capsys.readouterr().out
+    assert Tracking.error in printed and Tracking.lost in printed
+    assert "--output 'runs[new]'`" in printed
+
+    def failing(*_):
+        raise ValueError("[/x]")
+
+    monkeypatch.setattr(session, "write_results_so_far", failing)
+    session._keep_results(Nothing(), Path("runs[new]"), console)
+    assert "ValueError: [/x]" in capsys.readouterr().out
+
+
+def test_nor_where_the_record_is_delivered(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "runs[new]"
+    folder.mkdir()
+    (folder / JOURNAL).touch()
+    monkeypatch.setattr(sync, "Tracker", Tracking)
+    assert sync.sync(folder, "http://localhost:1", Console(width=500)) == 2
+    error = capsys.readouterr().err
+    assert Tracking.error in error and f"--output '{folder}'" in error
+
+
+def test_nor_in_the_names_of_images(tmp_path, pictures, capsys):
+    named = tmp_path / "named"
+    for kind in ("images", "masks"):
+        (named / kind / "a[").mkdir(parents=True)
+        for index, file in enumerate(sorted((pictures / kind).iterdir())):
+            shutil.copy(file, named / kind / "a[" / f"b]{index // 2}_{index % 2}.png")
+    options = ["--images", str(named / "images"), "--masks", str(named / "masks"), "--size", "32"]
+    assert cli.main(["init", *options, "--output-file", str(tmp_path / "study.toml")]) == 0
+    assert "'a[/b]" in capsys.readouterr().out

@@ -250,3 +250,20 @@ def test_grey_palette_of_a_binary_mask_is_what_a_viewer_shows(tmp_path: Path) ->
     picture.save(tmp_path / "x.png")
     assert_array_equal(read_mask_values(tmp_path / "x.png"), [[0, 1]])
     assert_array_equal(read_mask_values(tmp_path / "x.png", indexed=False), [[255, 0]])
+
+
+def test_a_picture_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused with its size; up to there Pillow's warning of an attack is left out."""
+    large = write(tmp_path / "large.png", np.zeros((1500, 1400), np.uint8))
+    fits = write(tmp_path / "fits.png", np.zeros((1500, 1300), np.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10**6)
+    for read in (read_image, read_mask_values):
+        assert read(fits).shape[:2] == (1500, 1300)
+        with pytest.raises(ImageError) as problem:
+            read(large)
+        assert str(problem.value) == (
+            f"{large}: has 1400 x 1500 px, more than 2 million; cut it into tiles or shrink it"
+        )
+    assert Image.MAX_IMAGE_PIXELS == 10**6
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert read_image(large).shape[:2] == (1500, 1400)

@@ -156,6 +156,26 @@ def test_pattern_without_match_and_with_two_owners(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("masks", [None, "masks"])
+def test_pattern_without_an_ending(tmp_path: Path, masks: str | None) -> None:
+    """One line where no mask fits at all: it is not the files that are wrong."""
+    names = [f"{number:02d}" for number in range(12)]
+    folder = f"{masks or 'images'}"
+    touch(tmp_path / "images", *(f"{name}.png" for name in names))
+    touch(tmp_path / folder, *(f"{name}_mask.png" for name in names))
+    root = tmp_path if masks else tmp_path / "images"
+    found, problems = paired(root, "{stem}_mask", masks=masks)
+    place = masks or root
+    assert problems == [
+        f"{place}: no mask fits --mask-pattern '{{stem}}_mask', for no image (such as 00.png); it "
+        "has to match the ending, too, as in '{stem}_mask*'"
+    ]
+    assert paired(root, "{stem}_mask*", masks=masks)[1] == []
+    assert len(found) == (12 if masks else 24)
+    _, problems = paired(root, "{stem}_label", masks=masks)
+    assert len(problems) == 1 and "no mask fits --mask-pattern '{stem}_label'" in problems[0]
+
+
 def test_pattern_that_calls_everything_a_mask(tmp_path: Path) -> None:
     """A pattern that leaves no image is reported as such."""
     touch(tmp_path, "a.png", "a.jpg")

@@ -1,8 +1,10 @@
 """What is read from disk executes nothing, and names no file elsewhere."""
 
 import ast
+import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import kerasloss_search
@@ -11,7 +13,10 @@ import pytest
 import stub_pool
 from kerasloss_search import cli
 from kerasloss_search.dataset import Dataset
+from kerasloss_search.executor import LocalPool
+from kerasloss_search.jobs import Settings
 from kerasloss_search.pairing import pair
+from kerasloss_search.space import Space
 from kerasloss_search.synthetic import write_micrographs
 
 import kerasloss
@@ -154,3 +159,25 @@ def test_a_users_module_is_imported_only_when_it_is_named(
     assert cli.main([*command, "--output", str(tmp_path / "own"), "--model", "nets:net"]) == 2
     assert (here / "executed").exists()
     sys.modules.pop("nets")
+
+
+def test_a_worker_executes_nothing_of_the_current_folder(tmp_path, monkeypatch):
+    """Python looks for its own modules there first when it is started as a worker is."""
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("pickle", "socket", "warnings"):
+        (here / f"{name}.py").write_text(f"open('{name} was executed', 'w')\n")
+    monkeypatch.chdir(here)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    settings = Settings(tmp_path / "data.npz", Space(), model="no_such_module:net")
+    pool = LocalPool(settings, workers=1, backend="torch", log=tmp_path / "log")
+    try:
+        assert "PYTHONSAFEPATH" not in os.environ
+        events = []
+        end = time.monotonic() + 120
+        while not events and time.monotonic() < end:
+            events = list(pool.poll(1.0))
+    finally:
+        pool.close()
+    assert [event.kind for event in events] == ["refused"]
+    assert sorted(path.name for path in here.iterdir()) == ["pickle.py", "socket.py", "warnings.py"]

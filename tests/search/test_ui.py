@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,11 +15,14 @@ from pathlib import Path
 
 import kerasloss_search
 import pytest
-from kerasloss_search import ui
+from kerasloss_search import cli, ui
 from kerasloss_search.tracking import Tracker, store_uri
 from kerasloss_search.ui import serve
 
 SEARCH = Path(kerasloss_search.__path__[0]).parent
+
+# Modules of the standard library and others that MLflow and its server import.
+TRAPS = ("attr", "click", "json", "mlflow", "pickle", "socket", "uvicorn")
 
 
 @pytest.fixture
@@ -57,6 +61,28 @@ def test_a_folder_without_runs_is_refused(tmp_path):
         serve(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b"no database at all" * 100),
+        lambda path: path.write_bytes(b""),
+        lambda path: os.truncate(path, path.stat().st_size // 2),
+    ],
+    ids=["other content", "empty", "cut off"],
+)
+def test_a_damaged_database_is_refused(searched, tmp_path, damage, capsys, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", None)
+    folder = tmp_path / "100% damaged"
+    folder.mkdir()
+    shutil.copy(searched / "mlflow.db", folder)
+    damage(folder / "mlflow.db")
+    for more in ([], ["--tracking-uri", store_uri(folder)]):
+        assert cli.main(["ui", "--output", str(folder), *more]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "restore a copy of it" in error
+        assert error.startswith(f"kerasloss-search: {folder / 'mlflow.db'}: expected a sound")
+
+
 def test_a_port_that_is_taken_is_refused(searched, port):
     with socket.socket() as owner:
         owner.bind(("127.0.0.1", port))
@@ -88,17 +114,28 @@ def test_a_server_that_fails_tells_why(searched, port, monkeypatch, capfd, tmp_p
     assert "the database is out of date" in problem
 
 
-def started(folder, port, cwd):
-    """Run `serve` in a process of its own, in a session of its own as under a terminal."""
-    script = (
-        "import sys\n"
-        "from pathlib import Path\n"
-        "from kerasloss_search.ui import serve\n"
-        "sys.exit(serve(Path(sys.argv[1]), port=int(sys.argv[2])))\n"
-    )
+SERVE = """
+import sys
+from pathlib import Path
+from kerasloss_search.ui import serve
+sys.exit(serve(Path(sys.argv[1]), port=int(sys.argv[2])))
+"""
+
+
+def started(folder, port, scratch):
+    """Run `serve` in a process of its own, in a session of its own as under a terminal.
+
+    The current folder holds files that nobody named.
+    """
+    # A file of its own, since `python -c` looks for modules in the current folder itself.
+    for name in ("script", "here"):
+        (scratch / name).mkdir()
+    (scratch / "script" / "serving.py").write_text(SERVE)
+    for name in TRAPS:
+        (scratch / "here" / f"{name}.py").write_text(f"open('{name} was executed', 'w')\n")
     return subprocess.Popen(
-        [sys.executable, "-c", script, str(folder), str(port)],
-        cwd=cwd,
+        [sys.executable, str(scratch / "script" / "serving.py"), str(folder), str(port)],
+        cwd=scratch / "here",
         env=os.environ | {"PYTHONPATH": str(SEARCH)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -157,7 +194,7 @@ def test_it_shows_runs_and_takes_new_ones_until_ctrl_c(searched, port, tmp_path)
     assert process.returncode == 0
     assert rest.strip() == ""
     assert_nothing_left(process)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["remote"]
+    assert sorted(path.stem for path in (tmp_path / "here").iterdir()) == sorted(TRAPS)
 
 
 def artifact_of(folder, uri, experiment):
