@@ -209,7 +209,7 @@ def _demo(options: argparse.Namespace, console: Console) -> int:
         "data.group": r"micrograph_\d+",
     }
     wanted = _assembled(replace(given, values={**given.values, **own}), _DEMO)
-    checks.check(wanted, session.choose_backend(wanted.backend))
+    checks.check(wanted, session.choose_backend(wanted.backend, output))
     checks.check_demo(wanted, options.images)
     output.mkdir(parents=True, exist_ok=True)
     with locked(output):

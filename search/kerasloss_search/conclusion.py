@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from kerasloss_search.archive import own_names
 from kerasloss_search.dataset import Dataset
 from kerasloss_search.driver import Driver, SearchError
 from kerasloss_search.files import final_file, read_json, write_json
@@ -73,7 +74,9 @@ def conclude(
         command=options.command,
         asked=_asked(options),
     )
-    known["repeat"] = f"kerasloss-search repeat {shlex.quote(str(folder))}"
+    # What `repeat` executes has to be named.
+    own = [word for name in own_names(settings) for word in ("--own", name)]
+    known["repeat"] = shlex.join(["kerasloss-search", "repeat", str(folder), *own])
     found = {
         "loss": best.recipe.label,
         "optimizer": best.recipe.optimizer,

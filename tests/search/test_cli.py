@@ -12,6 +12,7 @@ from fresh_python import printed_by
 from kerasloss_search import afterwards, checks, cli, data, session
 from kerasloss_search.catalogue import Range
 from kerasloss_search.data import DataOptions
+from kerasloss_search.driver import SearchError
 from kerasloss_search.lock import locked
 from kerasloss_search.settings.options import Options
 from kerasloss_search.space import Space
@@ -273,7 +274,7 @@ def test_the_demo_knows_its_pictures_beforehand(asked, tmp_path, capsys, images,
     assert failing(capsys, *command, "--folds", most) == (0, "")
     dataset = data.load(asked[0].data)
     checks.check_data(asked[0], dataset)
-    with pytest.raises(session.SearchError, match=f"at most {most}, the number of groups"):
+    with pytest.raises(SearchError, match=f"at most {most}, the number of groups"):
         checks.check_data(replace(asked[0], folds=int(most) + 1), dataset)
 
 

@@ -39,6 +39,11 @@ def finished(searched, tmp_path, monkeypatch, capsys):
     return shutil.copytree(searched, tmp_path / "my search")
 
 
+def trained_anew(folder):
+    results = json.loads((folder / "results.json").read_text())
+    return sorted(final["trial"] for final in results["finals"])
+
+
 def test_the_same_numbers(finished, capsys):
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     assert cli.main(["repeat", str(finished)]) == 0
@@ -46,7 +51,8 @@ def test_the_same_numbers(finished, capsys):
     printed = capsys.readouterr().out
     assert f"trial {best}, seed 1000" in printed and "The same numbers" in printed
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
-    assert cli.main(["repeat", str(finished), "--trial", "1", "--seed", "1001"]) == 0
+    other = str(trained_anew(finished)[-1])
+    assert cli.main(["repeat", str(finished), "--trial", other, "--seed", "1001"]) == 0
     assert "trial 1, seed 1001" in capsys.readouterr().out
 
 
@@ -238,7 +244,7 @@ def test_other_damaged_files(finished, capsys, name, content):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--trial", "77"], ["--trial", "0, 1", "77"]),
+        (["--trial", "77"], ["--trial", "77"]),
         (["--seed", "5"], ["--seed", "1000, 1001", "5"]),
     ],
 )
@@ -246,6 +252,8 @@ def test_what_was_not_trained_anew(finished, capsys, arguments, words):
     assert cli.main(["repeat", str(finished), *arguments]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
+    if "--trial" in words:
+        words = [*words, ", ".join(map(str, trained_anew(finished)))]
     for word in words:
         assert word in error
 

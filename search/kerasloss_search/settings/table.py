@@ -213,7 +213,8 @@ SETTINGS: tuple[Setting, ...] = (
     _row(
         "search", "backend", Word(("tensorflow", "jax", "torch")), None,
         "Keras backend",
-        example='"jax"', unset="what Keras is set to, else the first that is installed",
+        example='"jax"',
+        unset="KERAS_BACKEND, else the study's own, keras.json, or the first that is installed",
     ),
     _row("training", "epochs", Whole(), 20, "epochs of a trial"),
     _row("training", "batch-size", Whole(), 8, "images in a step"),
