@@ -53,7 +53,7 @@ def test_the_same_numbers(finished, capsys):
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
     other = str(trained_anew(finished)[-1])
     assert cli.main(["repeat", str(finished), "--trial", other, "--seed", "1001"]) == 0
-    assert "trial 1, seed 1001" in capsys.readouterr().out
+    assert f"trial {other}, seed 1001" in capsys.readouterr().out
 
 
 def test_other_numbers(finished, capsys, monkeypatch):
