@@ -71,6 +71,13 @@ class Recipe:
         return tuple(term for term, weight in self.weights.items() if weight > 0)
 
     @property
+    def fingerprint(self) -> str:
+        """The same for recipes that are trained alike, and for no others."""
+        found = asdict(self)
+        del found["family"]
+        return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
     def label(self) -> str:
         """A short name for tables."""
         parts = sorted(self.terms, key=lambda term: -self.weights[term])

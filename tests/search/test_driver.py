@@ -177,6 +177,20 @@ def test_final_trainings_are_done_once(made, tmp_path):
     assert more[0][:2] == found[0]
 
 
+def test_a_final_training_of_another_loss_with_this_number_is_not_taken_for_it(made):
+    """An older study.db was restored, or none was left: its numbers are given anew."""
+    driver, _ = made(Pool())
+    driver.finals([plain(5)], [1000])
+    other = plain(5, learning_rate=1e-3)
+    again, _ = made(Pool())
+    found = again.finals([other], [1000])
+    assert [task for _, task, _ in again._executor.history] == [(5, 1000)]
+    assert found[5][0].recipe == other.recipe.fingerprint != plain(5).recipe.fingerprint
+    last, _ = made(Pool())
+    assert last.finals([other], [1000]) == found
+    assert last._executor.history == []
+
+
 def test_final_trainings_of_one_structure_follow_each_other(made):
     pool = Pool()
     driver, _ = made(pool)

@@ -2,14 +2,21 @@
 
 import json
 import math
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
 import stub_pool
 from kerasloss_search import cli, conclusion
 from kerasloss_search.executor import Event
 from kerasloss_search.jobs import Final
+from kerasloss_search.space import Recipe
 from kerasloss_search.synthetic import write_micrographs
+from kerasloss_search.tracking import store_uri
 from stub_pool import StubPool
+from tracking_study import client_of
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +138,79 @@ def test_fewer_final_seeds_than_before(search, folder):
     for seeds in (7, 4, 2, 1):
         assert search("--final-seeds", str(seeds))[0] == 0
         assert {len(final["seeds"]) for final in results(folder)["finals"]} == {seeds}
+
+
+def studies(folder):
+    """Id of each study in MLflow -> number of each trial -> its run; all of them are closed."""
+    client = client_of(store_uri(folder))
+    found = {}
+    for experiment in client.search_experiments():
+        for run in client.search_runs([experiment.experiment_id], max_results=1000):
+            study, name = run.data.tags["kerasloss.key"].split("/")
+            assert run.info.status != "RUNNING", run.info.run_name
+            if name != "study":
+                assert name not in found.setdefault(study, {})
+                found[study][name] = run
+    return found
+
+
+def assert_mlflow_shows(folder, study):
+    """The scores in MLflow are those of the trials that the study has."""
+    trials = {str(trial["trial"]): trial for trial in results(folder)["trials"]}
+    assert study.keys() == trials.keys()
+    for number, run in study.items():
+        assert run.data.metrics["best_score"] == trials[number]["values"]["dice"]
+        assert run.data.params["loss"] == Recipe(**trials[number]["recipe"]).label
+
+
+def forget(folder):
+    for path in folder.glob("study.db*"):
+        path.unlink()
+
+
+def test_a_study_that_is_deleted_begins_anew_everywhere(search, folder):
+    assert search("--seed", "1")[0] == 0
+    before = {final["trial"]: final["label"] for final in results(folder)["finals"]}
+    forget(folder)
+    assert search("--seed", "1", "--trials", "7", "--learning-rate", "0.001,0.002")[0] == 0
+    found = studies(folder)
+    assert sorted(map(len, found.values())) == [6, 7]
+    (study,) = [study for study in found.values() if len(study) == 7]
+    assert_mlflow_shows(folder, study)
+    again = {final["trial"]: final["label"] for final in results(folder)["finals"]}
+    assert before != again
+    for path in (folder / "finals").glob("*.json"):
+        stored = json.loads(path.read_text())
+        trial = next(t for t in results(folder)["trials"] if t["trial"] == stored["trial"])
+        if stored["trial"] in again:
+            assert stored["recipe"] == Recipe(**trial["recipe"]).fingerprint
+
+
+def test_an_older_copy_of_the_study_is_restored(search, folder):
+    class Other(StubPool):
+        """Other scores, so that the sampler goes another way."""
+
+        def _train(self, recipe):
+            for kind, content in super()._train(recipe):
+                if kind == "done":
+                    content = replace(content, values={"dice": 1.0 - content.values["dice"]})
+                yield kind, content
+
+    assert search()[0] == 0
+    with closing(sqlite3.connect(folder / "study.db")) as connection:
+        # Not the file alone: its newest part is in the write-ahead log.
+        connection.execute("VACUUM INTO ?", [str(folder.parent / "study.db")])
+    assert search("--trials", "20")[0] == 0
+    for times in (1, 2):
+        forget(folder)
+        shutil.copy(folder.parent / "study.db", folder)
+        code, printed = search("--trials", "20", pool=Other)
+        assert code == 0
+        found = studies(folder)
+        assert len(found) == 1 + times
+        assert printed.count("Going on: 6 trials are done") == 1
+        # The trials of the copy are in the new study, too.
+        assert_mlflow_shows(folder, list(found.values())[0])
+        assert search("--trials", "21", pool=Other)[0] == 0
+        assert len(studies(folder)) == 1 + times
+    assert not (folder / "outbox.skipped.jsonl").exists()
