@@ -170,9 +170,9 @@ def curve(study, terms, scores):
     return "complete", len(scores) - 1
 
 
-def after_baselines(tmp_path):
-    study = open_study(tmp_path)
-    for _ in range(5):
+def after_baselines(tmp_path, space=None):
+    study = open_study(tmp_path, space=space)
+    for _ in study.space.baselines():
         study.tell(study.ask().number, "failed", {}, 1.0)
     return study
 
@@ -195,6 +195,14 @@ def test_pruning_stops_a_trial_that_falls_behind_its_own_family(tmp_path):
     curve(study, ["focal"], [0.61] * 6)
     # Never in the first third of the epochs.
     assert curve(study, ["cross_entropy"], [0.1] * 6) == ("pruned", 1)
+
+
+def test_sums_of_different_families_are_not_compared(tmp_path):
+    study = after_baselines(tmp_path, Space.of(("cross_entropy", "dice", "boundary"), steps=60))
+    for _ in range(4):
+        curve(study, ["dice", "cross_entropy"], [0.6] * 6)
+    assert curve(study, ["dice", "boundary"], [0.1] * 6) == ("complete", 5)
+    assert curve(study, ["dice", "cross_entropy"], [0.1] * 6) == ("pruned", 1)
 
 
 def test_baselines_are_never_pruned(tmp_path):
