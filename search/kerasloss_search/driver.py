@@ -73,7 +73,7 @@ class Driver:
         # Trial -> why it was told to stop, and what its epochs logged.
         self._reasons: dict[int, str] = {}
         self._logs: dict[int, dict[str, list[float]]] = {}
-        self._assignment = Assignment(1)
+        self._assignment = Assignment(executor.workers)
         # What has ended in this session.
         self._told: list[Record] = []
         # When `Study.spend` was last told.
@@ -97,12 +97,14 @@ class Driver:
                 if not self._study.running:
                     break
             idle = self._executor.idle()
+            several = self._executor.workers > 1
             if in_time:
-                self._ask(len(idle), limit)
+                self._ask(self._executor.workers if several else len(idle), limit)
             self._hand_out(idle)
             if in_time:
-                # One ahead, while the workers train: the sampler reads all trials there are.
-                self._ask(1, limit)
+                # One ahead, while the worker trains: the sampler reads all trials there are. Of
+                # several workers each needs a choice, to find a trial whose step it has compiled.
+                self._ask(self._executor.workers, limit)
             for event in events(self._executor):
                 self._handle(event)
             self._give_up_early()
@@ -201,6 +203,8 @@ class Driver:
             note = _NOTES.get(outcome, "")
             self._end(event.task, outcome, result.values, result.seconds, note)
         elif event.kind == "failed":
+            # The worker builds everything anew.
+            self._assignment.forget(event.worker)
             self._end(event.task, "failed", {}, math.nan, event.content)
 
     def _end(

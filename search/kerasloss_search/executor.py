@@ -45,6 +45,10 @@ class Event:
 class Executor(Protocol):
     """What the driver needs of a place to run trials."""
 
+    @property
+    def workers(self) -> int:
+        """Their number, busy and idle."""
+
     def idle(self) -> list[int]:
         """Workers without a task."""
 
@@ -129,6 +133,10 @@ class LocalPool:
         theirs.close()
         self._starts[worker] += 1
         self._processes[worker], self._pipes[worker] = process, ours
+
+    @property
+    def workers(self) -> int:
+        return len(self._starts)
 
     def idle(self) -> list[int]:
         return sorted(self._ready - self._tasks.keys())

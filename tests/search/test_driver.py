@@ -1,11 +1,14 @@
 """The driver: who trains what, when the time is up, and what a second session need not repeat."""
 
+import itertools
+
 import numpy as np
 import pytest
 from kerasloss_search import files
+from kerasloss_search.assignment import Assignment
 from kerasloss_search.driver import Driver, SearchError
 from kerasloss_search.executor import Event
-from kerasloss_search.jobs import Epoch, Final, Result
+from kerasloss_search.jobs import KEPT_STEPS, Epoch, Final, Result
 from kerasloss_search.records import Record
 from kerasloss_search.space import Space
 from kerasloss_search.study import Study
@@ -58,6 +61,23 @@ class Pool:
                 continue
             trial, _, seed, _ = arguments
             yield Event(worker, "done", task, Final(trial, seed, 0.6, {"dice": [0.5]}, [0.6], 1.0))
+
+
+class Alternating(Pool):
+    """Two workers that take turns to end: there is never more than one of them idle."""
+
+    def __init__(self):
+        super().__init__(workers=2)
+        self._last = 1
+
+    def poll(self, timeout_s):
+        if len(self.busy) == 2 or 1 - self._last in self.busy:
+            self._last = 1 - self._last
+        mine = {self._last: self.busy[self._last]}
+        others = {w: work for w, work in self.busy.items() if w != self._last}
+        self.busy = mine
+        yield from super().poll(timeout_s)
+        self.busy |= others
 
 
 @pytest.fixture
@@ -160,6 +180,74 @@ def test_a_trial_goes_to_the_worker_that_has_its_step(made):
         workers.setdefault(SPACE.structure(recipe), set()).add(worker)
     assert all(len(some) == 1 for some in workers.values())
     assert len(workers) == 2
+
+
+def queue(study, *structures):
+    base = SPACE.baselines()["dice"]
+    for names in structures:
+        study._study.enqueue_trial({**base, **{f"use/{name}": True for name in names}})
+
+
+def test_workers_that_end_in_turn_keep_to_their_steps(made):
+    pool = Alternating()
+    driver, study = made(pool)
+    driver.search(2)
+    del pool.history[:]
+    turns = [("lovasz",), ("lovasz",), ("hausdorff",), ("hausdorff",)] * 4
+    queue(study, *turns)
+    driver.search(2 + len(turns))
+    taken = [(worker, SPACE.structure(recipe)) for worker, _, (recipe,) in pool.history]
+    assert len(taken) == len(turns)
+    # Handed out in their order, nearly every trial would have to be compiled.
+    assert len({worker for worker, _ in taken}) == 2
+    changes = sum(
+        a[1] != b[1]
+        for w in (0, 1)
+        for a, b in itertools.pairwise([one for one in taken if one[0] == w])
+    )
+    assert changes <= 4
+
+
+def test_a_trial_that_fits_no_worker_is_not_passed_over_for_ever():
+    assignment = Assignment(2)
+    assignment.compiles(0, ("a",))
+    assignment.compiles(1, ("a",))
+    waiting = {0: ("b",), **{number: ("a",) for number in range(1, 9)}}
+    order = []
+    for turn in range(4):
+        ((worker, task),) = assignment.deal([turn % 2], waiting)
+        assert worker == turn % 2
+        del waiting[task]
+        order.append(task)
+    assert order == [1, 2, 0, 3]
+
+
+def test_no_worker_takes_the_trial_of_another():
+    assignment = Assignment(2)
+    assignment.compiles(1, ("a",))
+    assert assignment.deal([0, 1], {5: ("a",), 6: ("b",)}) == [(1, 5), (0, 6)]
+
+
+def test_a_worker_forgets_steps_as_the_driver_thinks():
+    assignment = Assignment(2)
+    for number in range(KEPT_STEPS + 1):
+        assignment.compiles(0, (f"{number}",))
+    assert assignment.fitting(0, [("0",), ("1",)]) == 1
+    assert assignment.fitting(0, [("0",), (f"{KEPT_STEPS}",)]) == 1
+    assignment.forget(0)
+    assert assignment.fitting(0, [("0",), ("1",)]) == 0
+
+
+def test_a_worker_that_failed_has_no_steps(made):
+    pool = Pool(workers=2)
+    driver, study = made(pool)
+    driver.search(2)
+    driver._handle(Event(0, "lost", None, ""))
+    assert driver._assignment.fitting(0, [("b",), SPACE.structure(study.records[0].recipe)]) == 0
+    assert driver._assignment.fitting(1, [("b",), SPACE.structure(study.records[0].recipe)]) == 1
+    number = study.ask().number
+    driver._handle(Event(1, "failed", number, "no memory"))
+    assert driver._assignment.fitting(1, [("b",), SPACE.structure(study.records[0].recipe)]) == 0
 
 
 def test_final_trainings_are_done_once(made, tmp_path):
