@@ -49,12 +49,14 @@ def conclude(
     chosen = [record for record in chosen if record.outcome == "complete"]
     chosen += study.candidates(options.final_top)
     seeds = [options.seed + _FRESH + index for index in range(options.final_seeds)]
-    finals = driver.finals(chosen, seeds)
-    sound = [record for record in chosen if not _diverged(finals[record.number])]
+    trained = driver.finals(chosen, seeds)
+    finals = trained.finals
+    left_out = {**trained.failed, **_diverged(finals)}
+    sound = [record for record in chosen if record.number not in left_out]
     if not sound:
         raise SearchError(
-            "every loss became NaN or infinite in one of its final trainings, so there is nothing "
-            "to compare. A lower --learning-rate, and another --output, may help."
+            "every loss became NaN or infinite in one of its final trainings, or failed, so there "
+            "is nothing to compare. A lower --learning-rate, and another --output, may help."
         )
     groups = groups_of_test(dataset)
     judgement = judge(sound, finals, groups, study.scores)
@@ -87,8 +89,7 @@ def conclude(
     }
     words = sentences(judgement, study.scores)
     words += [
-        f"{record.recipe.label} was left out of the comparison: its loss became NaN or infinite in "
-        f"{_diverged(finals[record.number])} of {len(seeds)} trainings anew."
+        f"{record.recipe.label} was left out of the comparison: {left_out[record.number]}."
         for record in chosen
         if record not in sound
     ]
@@ -97,8 +98,15 @@ def conclude(
     return judgement
 
 
-def _diverged(trainings: Sequence[Final]) -> int:
-    return sum(final.diverged for final in trainings)
+def _diverged(finals: Mapping[int, Sequence[Final]]) -> dict[int, str]:
+    """Trial -> what is to be said of it, where a training has no score."""
+    counts = {number: sum(final.diverged for final in some) for number, some in finals.items()}
+    return {
+        number: f"its loss became NaN or infinite in {count} of {len(finals[number])} trainings "
+        "anew"
+        for number, count in counts.items()
+        if count
+    }
 
 
 def _tidy(judgement: Judgement, study: Study, folder: Path) -> None:

@@ -11,8 +11,7 @@ from typing import Any, Protocol
 from kerasloss_search import files
 from kerasloss_search.assignment import Assignment
 from kerasloss_search.executor import Event, Executor
-from kerasloss_search.finals import FinalStage
-from kerasloss_search.jobs import Final
+from kerasloss_search.finals import FinalStage, Trained
 from kerasloss_search.orders import SearchError, call, events
 from kerasloss_search.recording import begin_run, catch_up, close_run, settle
 from kerasloss_search.records import Proposal, Record
@@ -122,13 +121,13 @@ class Driver:
     def _spent_s(self) -> float:
         return self._study.spent_s + time.monotonic() - self._clock
 
-    def finals(self, records: Sequence[Record], seeds: Sequence[int]) -> dict[int, list[Final]]:
+    def finals(self, records: Sequence[Record], seeds: Sequence[int]) -> Trained:
         """Trains losses anew from other initial weights and judges them on the test images.
 
         What an earlier session has done is read from its files.
 
-        Returns:
-            Trial -> its trainings, in the order of the seeds.
+        Raises:
+            SearchError: if none of them can be trained.
         """
         stage = FinalStage(
             records,

@@ -17,10 +17,23 @@ from kerasloss_search.records import Record
 from kerasloss_search.space import Space
 from kerasloss_search.tracking import Tracker
 
-__all__ = ["FinalStage"]
+__all__ = ["FinalStage", "Trained"]
 
 # One failure may be the worker's; two are the training's.
 _TRIES = 2
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What became of the losses.
+
+    Attributes:
+        finals: trial -> its trainings, in the order of the seeds; without those that failed.
+        failed: trial that could not be trained -> why, as a clause.
+    """
+
+    finals: dict[int, list[Final]]
+    failed: dict[int, str]
 
 
 class Progress(Protocol):
@@ -53,12 +66,13 @@ class FinalStage:
     _waiting: list[tuple[Record, int]] = field(default_factory=list)
     _under_way: dict[tuple[int, int], Record] = field(default_factory=dict)
     _failures: dict[tuple[int, int], int] = field(default_factory=dict)
+    _failed: dict[int, str] = field(default_factory=dict)
 
-    def run(self) -> dict[int, list[Final]]:
+    def run(self) -> Trained:
         """Trains what is not trained yet.
 
-        Returns:
-            Trial -> its trainings, in the order of the seeds.
+        Raises:
+            SearchError: if no loss could be trained.
         """
         (self.folder / "finals").mkdir(exist_ok=True)
         self._look()
@@ -78,10 +92,18 @@ class FinalStage:
                     self.progress.finals(len(self._done), total)
                 elif event.kind in ("failed", "lost"):
                     self._again(event.task, event.content)
-        return {
+        if self._failed and len(self._failed) == len(self.records):
+            label = self.records[-1].recipe.label
+            raise SearchError(
+                f"{label}: {self._failed[self.records[-1].number]}, and no other loss could be "
+                "trained anew. All other results are kept; the same command goes on."
+            )
+        finals = {
             record.number: [self._done[record.number, seed] for seed in self.seeds]
             for record in self.records
+            if record.number not in self._failed
         }
+        return Trained(finals, self._failed)
 
     def _look(self) -> None:
         for record in self.records:
@@ -115,14 +137,15 @@ class FinalStage:
 
     def _again(self, task: tuple[int, int], reason: str) -> None:
         record = self._under_way.pop(task)
+        if record.number in self._failed:
+            return
         self._failures[task] = self._failures.get(task, 0) + 1
         if self._failures[task] < _TRIES:
             self._waiting.append((record, task[1]))
             return
-        raise SearchError(
-            f"training trial {record.number} ({record.recipe.label}) anew with seed {task[1]} "
-            f"failed twice: {reason}. All other results are kept; the same command goes on."
-        )
+        self._failed[record.number] = f"training with seed {task[1]} failed twice ({reason})"
+        # Without this one the loss cannot be compared: its others would be in vain.
+        self._waiting = [one for one in self._waiting if one[0].number != record.number]
 
     def _file(self, task: tuple[int, int]) -> Path:
         return files.final_file(self.folder, *task)

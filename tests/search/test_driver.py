@@ -47,6 +47,10 @@ class Pool:
 
     def answer(self, worker, go_on): ...
 
+    def failing(self, task):
+        self.fails -= 1
+        return self.fails >= 0
+
     def poll(self, timeout_s):
         for worker, (task, call, arguments) in list(self.busy.items()):
             if call == "train":
@@ -55,8 +59,7 @@ class Pool:
                 yield Event(worker, "done", task, Result("complete", {"dice": 0.5}, 0, 1.0))
                 continue
             del self.busy[worker]
-            if self.fails:
-                self.fails -= 1
+            if self.failing(task):
                 yield Event(worker, "failed", task, "out of memory")
                 continue
             trial, _, seed, _ = arguments
@@ -254,13 +257,13 @@ def test_final_trainings_are_done_once(made, tmp_path):
     pool = Pool()
     driver, _ = made(pool)
     records = [plain(0), plain(3, **{"use/lovasz": True})]
-    found = driver.finals(records, [1000, 1001])
+    found = driver.finals(records, [1000, 1001]).finals
     assert [[final.seed for final in found[n]] for n in (0, 3)] == [[1000, 1001]] * 2
     assert len(pool.history) == 4
     assert driver._progress.done[0] == (0, 4) and driver._progress.done[-1] == (4, 4)
     # Another session, with one seed more.
     again, _ = made(Pool())
-    more = again.finals(records, [1000, 1001, 1002])
+    more = again.finals(records, [1000, 1001, 1002]).finals
     assert [task for _, task, _ in again._executor.history] == [(0, 1002), (3, 1002)]
     assert more[0][:2] == found[0]
 
@@ -271,11 +274,11 @@ def test_a_final_training_of_another_loss_with_this_number_is_not_taken_for_it(m
     driver.finals([plain(5)], [1000])
     other = plain(5, learning_rate=1e-3)
     again, _ = made(Pool())
-    found = again.finals([other], [1000])
+    found = again.finals([other], [1000]).finals
     assert [task for _, task, _ in again._executor.history] == [(5, 1000)]
     assert found[5][0].recipe == other.recipe.fingerprint != plain(5).recipe.fingerprint
     last, _ = made(Pool())
-    assert last.finals([other], [1000]) == found
+    assert last.finals([other], [1000]).finals == found
     assert last._executor.history == []
 
 
@@ -291,13 +294,25 @@ def test_final_trainings_of_one_structure_follow_each_other(made):
 
 def test_a_final_training_that_fails_is_tried_once_more(made):
     driver, _ = made(Pool(fails=1))
-    assert len(driver.finals([plain(0)], [1])[0]) == 1
+    assert len(driver.finals([plain(0)], [1]).finals[0]) == 1
 
 
-def test_a_final_training_that_fails_twice_ends_the_search_with_a_line(made, tmp_path):
-    driver, _ = made(Pool(fails=2))
-    with pytest.raises(SearchError, match="trial 0 .* failed twice: out of memory"):
-        driver.finals([plain(0)], [1])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_loss_whose_final_training_fails_twice_is_left_out(made, workers):
+    class Fails(Pool):
+        def failing(self, task):
+            return task == (0, 1)
+
+    driver, _ = made(Fails(workers))
+    found = driver.finals([plain(0), plain(3)], [1, 2])
+    assert found.failed == {0: "training with seed 1 failed twice (out of memory)"}
+    assert list(found.finals) == [3] and len(found.finals[3]) == 2
+
+
+def test_final_trainings_that_all_fail_end_the_search_with_a_line(made):
+    driver, _ = made(Pool(fails=4))
+    with pytest.raises(SearchError, match="dice: .* failed twice .out of memory.*no other loss"):
+        driver.finals([plain(0), plain(3)], [1])
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):

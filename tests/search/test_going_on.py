@@ -122,6 +122,25 @@ def test_a_loss_that_diverges_in_the_end_is_left_out_and_named(search, folder):
     assert search(pool=Diverges)[0] == 0, "again, from the files"
 
 
+def test_a_loss_that_cannot_be_trained_anew_is_left_out_and_named(search, folder):
+    class Fails(StubPool):
+        def _final(self, trial, recipe, seed, stem):
+            if trial == 0 and seed == 1001:
+                yield "failed", "no room for a tensor"
+            else:
+                yield from super()._final(trial, recipe, seed, stem)
+
+    for _ in range(2):
+        assert search(pool=Fails)[0] == 0
+        found = results(folder)
+        assert 0 not in [final["trial"] for final in found["finals"]]
+        (said,) = [sentence for sentence in found["verdict"] if "left out" in sentence]
+        assert "training with seed 1001 failed twice (no room for a tensor)." in said
+    # What was in the way is gone.
+    assert search()[0] == 0
+    assert 0 in [final["trial"] for final in results(folder)["finals"]]
+
+
 def test_every_loss_diverges_in_the_end(search, folder):
     class Diverges(StubPool):
         def _final(self, trial, recipe, seed, stem):
