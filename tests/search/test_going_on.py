@@ -2,14 +2,19 @@
 
 import json
 import math
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import stub_pool
-from kerasloss_search import cli, conclusion
+from kerasloss_search import cli, conclusion, files
+from kerasloss_search.dataset import Dataset
 from kerasloss_search.executor import Event
 from kerasloss_search.jobs import Final
 from kerasloss_search.space import Recipe
@@ -139,6 +144,57 @@ def test_a_loss_that_cannot_be_trained_anew_is_left_out_and_named(search, folder
     # What was in the way is gone.
     assert search()[0] == 0
     assert 0 in [final["trial"] for final in results(folder)["finals"]]
+
+
+def test_what_a_killed_session_left_half_written_is_removed(search, folder):
+    assert search()[0] == 0
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    dead = [
+        folder / f".{gone.pid}.results.json",
+        folder / f".{gone.pid}.best_model.keras",
+        folder / f"data.npz.{gone.pid}.tmp",
+        folder / "trials" / f".{gone.pid}.0003.json",
+        folder / "finals" / f".{gone.pid}.0003-1000.weights.npz",
+        # Every container may give the same number.
+        folder / "finals" / f".{os.getpid()}.0003-1000.npz",
+    ]
+    kept = [
+        folder / f".{os.getppid()}.results.json",
+        folder / f"notes.{gone.pid}.tmp",
+        folder / ".gitignore",
+    ]
+    for path in dead + kept:
+        path.write_text("half")
+    assert search()[0] == 0
+    assert [path for path in dead if path.exists()] == []
+    assert [path.read_text() for path in kept] == ["half"] * 3
+
+
+def test_the_data_are_written_once(search, folder):
+    assert search()[0] == 0
+    stored = folder / "data.npz"
+    first = stored.stat()
+    assert search("--trials", "7")[0] == 0
+    assert (stored.stat().st_ino, stored.stat().st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
+    whole = stored.read_bytes()
+    for damage in (whole[:100], b"", whole[:-200]):
+        stored.write_bytes(damage)
+        assert search("--trials", "7")[0] == 0
+        assert stored.read_bytes() == whole
+
+
+@pytest.mark.parametrize("change", ["groups", "names", "classes", "masks"])
+def test_other_data_are_told_from_those_in_the_file(tmp_path, change):
+    masks = np.zeros((4, 2, 2), "uint8")
+    names = ("a", "b", "c", "d")
+    parts = np.arange(2), np.arange(2, 3), np.arange(3, 4)
+    data = Dataset(np.zeros((4, 2, 2, 1), "float32"), masks, names, names, *parts, classes=2)
+    assert not files.holds(tmp_path / "data.npz", data)
+    data.save(tmp_path / "data.npz")
+    assert files.holds(tmp_path / "data.npz", data)
+    others = {"groups": ("a",) * 4, "names": ("b",) * 4, "classes": 3, "masks": masks + 1}
+    assert not files.holds(tmp_path / "data.npz", replace(data, **{change: others[change]}))
 
 
 def test_every_loss_diverges_in_the_end(search, folder):
