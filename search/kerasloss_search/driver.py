@@ -13,7 +13,7 @@ from kerasloss_search.assignment import Assignment
 from kerasloss_search.executor import Event, Executor
 from kerasloss_search.finals import FinalStage, Trained
 from kerasloss_search.orders import SearchError, call, events
-from kerasloss_search.recording import begin_run, catch_up, close_run, settle
+from kerasloss_search.recording import begin_run, catch_up, close_ended, close_run, settle
 from kerasloss_search.records import Proposal, Record
 from kerasloss_search.space import Recipe
 from kerasloss_search.study import Study
@@ -146,7 +146,12 @@ class Driver:
         return call(self._executor, name, *arguments)
 
     def abandon(self) -> list[int]:
-        """Closes the runs of the trials that are under way; the next session repeats them."""
+        """Closes the runs of the trials that are under way; the next session repeats them.
+
+        Those of trials that have just ended are closed as well: we may have been stopped between
+        telling the study and telling the tracker.
+        """
+        close_ended(self._study, self._tracker)
         numbers = sorted(self._study.running)
         begun = set(numbers) - {proposal.number for proposal in self._waiting}
         for number in begun:
@@ -175,13 +180,7 @@ class Driver:
         if event.kind == "lost":
             self._assignment.forget(event.worker)
             if isinstance(event.task, int):
-                self._tracker.end_trial(event.task, "FAILED", {}, {"state": "worker lost"})
-                record = self._study.interrupt(event.task, event.content)
-                if record is None:
-                    self._progress.lost(event.task, event.content)
-                else:
-                    self._told.append(record)
-                    self._progress.ended(record, self._study.best)
+                self._lose(event.task, event.content)
         elif event.kind == "epoch":
             epoch = event.content
             reason = self._study.report(event.task, epoch.index, epoch.score, epoch.foreground)
@@ -206,6 +205,17 @@ class Driver:
             self._assignment.forget(event.worker)
             self._end(event.task, "failed", {}, math.nan, event.content)
 
+    def _lose(self, number: int, reason: str) -> None:
+        """A trial's worker is gone."""
+        logs = self._logs.pop(number, {})
+        record = self._study.interrupt(number, reason)
+        if record is None:
+            self._tracker.end_trial(number, "FAILED", {}, {"state": "worker lost", "note": reason})
+            self._progress.lost(number, reason)
+        else:
+            files.write_json(files.logs_file(self._folder, number), logs)
+            self._ended(record)
+
     def _end(
         self,
         number: int,
@@ -216,6 +226,9 @@ class Driver:
     ) -> None:
         files.write_json(files.logs_file(self._folder, number), self._logs.pop(number, {}))
         record = self._study.tell(number, outcome, values, seconds, note)
+        self._ended(record)
+
+    def _ended(self, record: Record) -> None:
         self._told.append(record)
         now = time.monotonic()
         self._study.spend(now - self._clock)

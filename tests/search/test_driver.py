@@ -253,6 +253,63 @@ def test_a_worker_that_failed_has_no_steps(made):
     assert driver._assignment.fitting(1, [("b",), SPACE.structure(study.records[0].recipe)]) == 0
 
 
+class Told(NullTracker):
+    """Keeps what it is told of the ends of trials."""
+
+    def __init__(self):
+        super().__init__()
+        self.ends = []
+
+    def _append(self, kind, key, data, *, sync=False):
+        self._remember(kind, key, data)
+        if kind == "end":
+            self.ends.append((data["number"], data["status"], data["tags"]))
+
+
+def test_a_trial_that_has_just_ended_is_closed_when_the_search_is_stopped(made, monkeypatch):
+    driver, study = made(Pool())
+    driver._tracker = tracker = Told()
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kerasloss_search.driver.close_run", stop)
+        with pytest.raises(KeyboardInterrupt):
+            driver.search(3)
+    assert study.ended == 1 and tracker.open_trials() == [0]
+    # The next one is asked for and not begun.
+    assert driver.abandon() == [1]
+    assert tracker.open_trials() == []
+    assert tracker.ends == [(0, "FINISHED", {"state": "complete"})]
+
+
+def test_the_third_loss_of_a_worker_is_a_failure_with_its_reason(made, tmp_path):
+    class Dies(Pool):
+        def poll(self, timeout_s):
+            for worker, (task, *_) in list(self.busy.items()):
+                if task in lost:
+                    yield Event(worker, "epoch", task, Epoch(0, 0.5, 0.1, {"loss": 0.5}))
+                    del self.busy[worker]
+                    yield Event(worker, "lost", task, "killed")
+                else:
+                    yield from super().poll(timeout_s)
+
+    driver, study = made(Dies())
+    driver._tracker = tracker = Told()
+    lost = set()
+    driver.search(1)
+    lost.update(range(1, 99))
+    driver.search(2)
+    told = {number: (status, tags) for number, status, tags in tracker.ends}
+    states = [tags["state"] for _, tags in told.values()]
+    (failed,) = [record.number for record in study.records if record.outcome == "failed"]
+    assert states.count("worker lost") >= 2
+    status, tags = told[failed]
+    assert (status, tags["state"], tags["note"]) == ("FAILED", "failed", "killed")
+    assert files.read_json(files.logs_file(tmp_path, failed)) == {"loss": [0.5]}
+
+
 def test_final_trainings_are_done_once(made, tmp_path):
     pool = Pool()
     driver, _ = made(pool)
