@@ -1,13 +1,16 @@
 """Worker processes: they live from task to task, and their death is noticed."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
+from kerasloss_search import executor
 from kerasloss_search.dataset import Dataset
 from kerasloss_search.executor import LocalPool, gpu_count
 from kerasloss_search.jobs import Settings
@@ -113,6 +116,76 @@ def test_tasks_and_a_killed_worker(settings, tmp_path):
     finally:
         pool.close()
     assert not pool._processes[0].is_alive()
+
+
+class Tasks:
+    """A worker's tasks, of which all fail; `renew` says what the driver has heard until then."""
+
+    def __init__(self, ours, broken):
+        self.ours, self.broken, self.heard = ours, broken, []
+
+    def fail(self):
+        raise RuntimeError("boom")
+
+    def renew(self):
+        self.heard.append(self.ours.poll(0.1))
+        if self.broken:
+            raise MemoryError("no room for a network")
+
+
+@pytest.mark.parametrize(("broken", "kind"), [(False, "failed"), (True, "broken")])
+def test_a_worker_is_whole_again_before_it_says_that_a_task_has_failed(broken, kind):
+    ours, theirs = multiprocessing.Pipe()
+    tasks = Tasks(ours, broken)
+    worker = threading.Thread(target=executor._serve, args=(theirs, tasks), daemon=True)
+    worker.start()
+    ours.send(("fail", ()))
+    assert ours.recv() == (kind, "RuntimeError: boom")
+    assert tasks.heard == [False]
+    if broken:
+        worker.join(10)  # by itself: it can do nothing more
+    else:
+        ours.send(("fail", ()))
+        assert ours.recv() == (kind, "RuntimeError: boom")
+        ours.close()
+        worker.join(10)
+    assert not worker.is_alive()
+
+
+class Broken(LocalPool):
+    """Workers that fail at their task and cannot be renewed."""
+
+    def _start(self, worker):
+        ours, theirs = multiprocessing.Pipe()
+        self._starts[worker] += 1
+        self._pipes[worker] = ours
+        self._processes[worker] = self._context.Process(target=print)
+        self._processes[worker].start()
+        theirs.send(("ready", None))
+        self.theirs = theirs
+
+
+def test_a_worker_that_cannot_be_renewed_gets_no_other_task(settings, tmp_path):
+    pool = Broken(settings, workers=1, backend="jax", log=tmp_path / "log")
+    try:
+        for _ in range(LocalPool._restarts):
+            until(pool, "ready")
+            pool.submit(0, 5, "train", ())
+            assert pool.theirs.recv() == ("train", ())
+            pool.theirs.send(("broken", "no memory"))
+            failed = until(pool, "failed")
+            assert (failed.task, failed.content) == (5, "no memory")
+            # Its process has not ended yet, and a task that it was given now would be lost.
+            assert pool.idle() == []
+            pool.theirs.close()
+            assert until(pool, "lost").task is None
+        until(pool, "ready")
+        pool.theirs.send(("broken", "no memory"))
+        until(pool, "failed")
+        pool.theirs.close()
+        assert "died 4 times in a row" in until(pool, "refused").content
+    finally:
+        pool.close()
 
 
 DRIVER = """
