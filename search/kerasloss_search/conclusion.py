@@ -93,7 +93,8 @@ def conclude(
         for record in chosen
         if record not in sound
     ]
-    _write_results(study, folder, judgement=judgement, groups=groups, words=words, extra=extra)
+    said = {"verdict": words, "findings": findings(study.records, importance, study.scores[0])}
+    _write_results(study, folder, judgement=judgement, groups=groups, words=said, extra=extra)
     _tidy(judgement, study, folder)
     return judgement
 
@@ -123,12 +124,17 @@ def _weights_file(folder: Path, final: Final) -> Path:
 
 
 def write_results_so_far(study: Study, folder: Path) -> None:
-    """Writes what is known of a search that has not come to its end."""
+    """Writes what is known of a search that has not come to its end.
+
+    Without what takes seconds in a long search, as whoever has pressed Ctrl-C waits.
+    """
     stored = read_json(folder / "results.json")
     if stored and stored.get("finals"):
         return  # Of an earlier session, which came to its end: worth more than what is new.
     words = ["The search has not come to its end: nothing is trained anew and compared yet."]
-    _write_results(study, folder, judgement=None, groups=[], words=words, extra={})
+    later = "Which terms and parameters matter is worked out at the end of the search."
+    said = {"verdict": words, "findings": [later]}
+    _write_results(study, folder, judgement=None, groups=[], words=said, extra={"importance": {}})
 
 
 def _write_results(
@@ -137,26 +143,17 @@ def _write_results(
     *,
     judgement: Judgement | None,
     groups: Sequence[str],
-    words: Sequence[str],
+    words: Mapping[str, Sequence[str]],
     extra: Mapping[str, Any],
 ) -> None:
-    importance = extra.get("importance") or study.importance()
-    said = {
-        "verdict": words,
-        "findings": findings(study.records, importance, study.scores[0]),
-    }
-    more = {
-        "importance": importance,
-        "pareto": study.pareto if len(study.scores) > 1 else None,
-        **extra,
-    }
+    more = {"pareto": study.pareto if len(study.scores) > 1 else None, **extra}
     found = content(
         folder,
         study.records,
         study.scores,
         judgement=judgement,
         groups=groups,
-        words=said,
+        words=words,
         extra=more,
     )
     write_json(folder / "results.json", found)

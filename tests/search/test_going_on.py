@@ -17,7 +17,9 @@ from kerasloss_search import cli, conclusion, files
 from kerasloss_search.dataset import Dataset
 from kerasloss_search.executor import Event
 from kerasloss_search.jobs import Final
+from kerasloss_search.report.write import write_report
 from kerasloss_search.space import Recipe
+from kerasloss_search.study import Study
 from kerasloss_search.synthetic import write_micrographs
 from kerasloss_search.tracking import store_uri
 from stub_pool import StubPool
@@ -88,17 +90,30 @@ def test_a_verdict_outlives_a_stop_while_the_report_is_drawn(search, folder, mon
     assert len(results(folder)["finals"]) == 6
 
 
-def test_a_stopped_search_has_results_so_far(search, folder):
+def test_a_stopped_search_has_results_so_far(search, folder, monkeypatch):
     class Later(StubPool):
         def submit(self, worker, task, call, arguments):
             if task == 3:
                 raise KeyboardInterrupt
             super().submit(worker, task, call, arguments)
 
-    assert search(pool=Later)[0] == 130
-    assert len(results(folder)["trials"]) == 3 and results(folder)["finals"] == []
+    def slow(*_):
+        raise AssertionError("whoever has pressed Ctrl-C does not wait for this")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "importance", slow)
+        patch.setattr(conclusion, "findings", slow)
+        code, printed = search(pool=Later)
+    assert code == 130 and "could not be written" not in printed
+    found = results(folder)
+    assert len(found["trials"]) == 3 and found["finals"] == []
+    assert found["importance"] == {} and found["findings"][0].endswith("the end of the search.")
+    # The report of such a search is asked for by hand.
+    page = write_report(folder)[0].read_text()
+    assert found["findings"][0] in page
     assert search()[0] == 0
     assert len(results(folder)["finals"]) == 6
+    assert results(folder)["findings"][0].startswith("Of 6 trials")
 
 
 def test_after_three_failures_the_same_command_goes_on(search, folder):
