@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
+from kerasloss_search import trouble
 from kerasloss_search.catalogue import Choice, Range
 
 __all__ = ["StudyError", "distribution", "opened"]
@@ -23,14 +24,25 @@ def opened(path: Path, *, wait_s: float) -> optuna.storages.RDBStorage:
     Args:
         path: of the file.
         wait_s: how long a write waits for another program that has locked it.
+
+    Raises:
+        StudyError: if another version of Optuna has made it, which this one cannot read.
     """
-    return optuna.storages.RDBStorage(
-        f"sqlite:///{path.resolve().as_posix()}",
-        engine_kwargs={
-            "connect_args": {"timeout": wait_s},
-            "pool_events": [(_tune_sqlite, "connect")],
-        },
-    )
+    try:
+        return optuna.storages.RDBStorage(
+            f"sqlite:///{path.resolve().as_posix()}",
+            engine_kwargs={
+                "connect_args": {"timeout": wait_s},
+                "pool_events": [(_tune_sqlite, "connect")],
+            },
+        )
+    except RuntimeError as problem:
+        # All that it raises so is a schema of another version.
+        raise StudyError(
+            f"{path} is of another version of Optuna than the {optuna.__version__} that is "
+            f"installed ({trouble.one_line(problem)}). Install that version to go on with the "
+            "search, or give another --output."
+        ) from problem
 
 
 def _tune_sqlite(connection: Any, record: object) -> None:

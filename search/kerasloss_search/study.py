@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kerasloss_search import database
 from kerasloss_search.database import StudyError
+from kerasloss_search.identity import changes
 from kerasloss_search.importance import importance
 from kerasloss_search.pruning import FamilyMedian
 from kerasloss_search.records import Proposal, Record
@@ -101,7 +102,12 @@ class Study:
         self.interrupted = self._requeue(trials)
         # One by one: a session that was killed right here has queued only some of them.
         # What failed for a reason that may be mended since has another try, but not for ever.
-        tried = Counter(trial.user_attrs.get("baseline") for trial in trials)
+        # An attempt that was interrupted is none: it was queued again, and ends or fails as that.
+        tried = Counter(
+            trial.user_attrs.get("baseline")
+            for trial in self._study.get_trials(deepcopy=False)
+            if not trial.state.is_finished() or "ending" in trial.user_attrs
+        )
         failed = Counter(r.baseline for r in self._records.values() if r.outcome == "failed")
         for name, params in space.baselines().items():
             if tried[name] == failed[name] <= _RETRIES:
@@ -316,19 +322,14 @@ class Study:
             found.append(trial.number)
         return found
 
-    def _compare(self, identity: Mapping[str, Any]) -> None:
+    def _compare(self, asked: Mapping[str, Any]) -> None:
         stored = self._study.user_attrs.get("identity")
         if stored is None:
-            self._study.set_user_attr("identity", dict(identity))
+            self._study.set_user_attr("identity", dict(asked))
             return
-        differs = [name for name in identity if stored.get(name) != identity[name]]
-        if differs:
-            changes = ", ".join(
-                f"{name} (was {_brief(stored.get(name))}, is {_brief(identity[name])})"
-                for name in differs
-            )
+        if found := changes(stored, asked):
             raise StudyError(
-                f"the output folder holds a search with other settings: {changes}. Repeat the "
+                f"the output folder holds a search with other settings: {found}. Repeat the "
                 "first command to go on with it, or give another --output."
             )
 
@@ -347,8 +348,3 @@ class Study:
             ending["note"],
             dict(trial.params),
         )
-
-
-def _brief(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 20 else f"{text[:12]}..."

@@ -1,6 +1,8 @@
 """The study: baselines first, nothing lost, nothing repeated, families kept apart."""
 
 import math
+import sqlite3
+from contextlib import closing
 
 import optuna
 import pytest
@@ -354,6 +356,44 @@ def test_a_plain_loss_that_failed_has_another_try_in_another_session(tmp_path):
             study.tell(proposal.number, "failed" if fails else "complete", values, 1.0)
         tried = {0: ["dice", "focal", None], 3: [None, None]}
         assert names == tried.get(session, ["focal", None])
+
+
+def test_a_plain_loss_that_was_interrupted_and_then_failed_has_another_try(tmp_path):
+    space = Space.of(("dice", "focal"))
+    study = open_study(tmp_path, space=space)
+    assert study.ask().baseline == "dice"
+    # The process dies here.
+    for fails in (True, True, False):
+        study = open_study(tmp_path, space=space)
+        while (proposal := study.ask()).baseline != "dice":
+            study.tell(proposal.number, "complete", {"dice": 0.5}, 1.0)
+        outcome, values = ("failed", {}) if fails else ("complete", {"dice": 0.5})
+        study.tell(proposal.number, outcome, values, 1.0)
+    study = open_study(tmp_path, space=space)
+    assert [study.ask().baseline for _ in range(2)] == [None, None]
+
+
+def test_a_plain_loss_that_waits_is_not_queued_twice(tmp_path):
+    space = Space.of(("dice", "focal"))
+    for _ in range(3):
+        study = open_study(tmp_path, space=space)
+        assert study.ask().baseline in ("dice", "focal")
+        # The process dies here.
+    study = open_study(tmp_path, space=space)
+    assert sorted(str(study.ask().baseline) for _ in range(3)) == ["None", "dice", "focal"]
+
+
+def test_a_database_of_another_version_of_optuna_is_refused_in_a_line(tmp_path):
+    finish(open_study(tmp_path))
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection, connection:
+        (stored,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        connection.execute("UPDATE alembic_version SET version_num = 'v9.0.0'")
+    with pytest.raises(StudyError, match="study.db is of another version of Optuna") as found:
+        open_study(tmp_path)
+    assert "\n" not in str(found.value)
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", [stored])
+    assert open_study(tmp_path).ended == 1
 
 
 def test_a_plain_loss_stays_what_it_is_in_a_space_that_looks_elsewhere(tmp_path):
