@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from kerasloss_search import executor
 from kerasloss_search.dataset import Dataset
+from kerasloss_search.driver import Driver
 from kerasloss_search.executor import LocalPool, gpu_count
 from kerasloss_search.jobs import Settings
 from kerasloss_search.space import Space
+from kerasloss_search.study import Study
+from kerasloss_search.tracking import NullTracker
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +121,30 @@ def test_tasks_and_a_killed_worker(settings, tmp_path):
     assert not pool._processes[0].is_alive()
 
 
+class Nobody:
+    def started(self, proposal): ...
+
+    def ended(self, record, best): ...
+
+
+def test_one_seed_gives_one_search(settings, tmp_path):
+    """With one worker, whatever it trained before: a second one would take seconds to start."""
+    found = []
+    pool = LocalPool(settings, workers=1, backend="jax", log=tmp_path / "log")
+    try:
+        for name in ("a", "b"):
+            folder = tmp_path / name
+            folder.mkdir()
+            study = Study(folder, settings.space, identity={}, epochs=2, seed=3)
+            # More than the sampler draws before it looks at what was found.
+            Driver(study, pool, NullTracker(), folder, Nobody()).search(14)
+            found.append([(r.params, r.outcome, r.values, r.curve) for r in study.records])
+    finally:
+        pool.close()
+    assert len(found[0]) == 14
+    assert found[0] == found[1]
+
+
 class Tasks:
     """A worker's tasks, of which all fail; `renew` says what the driver has heard until then."""
 
@@ -190,6 +217,7 @@ def test_a_worker_that_cannot_be_renewed_gets_no_other_task(settings, tmp_path):
 
 DRIVER = """
 import sys, time
+from kerasloss_search.driver import Driver
 from kerasloss_search.executor import LocalPool
 from kerasloss_search.jobs import Settings
 from kerasloss_search.space import Space

@@ -258,6 +258,22 @@ def forget(folder):
         path.unlink()
 
 
+def test_one_seed_gives_one_search(search, folder, template):
+    """More trials than the sampler draws at random before it looks at what was found."""
+    found = {}
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        output = folder / name
+        output.mkdir()
+        shutil.copy(template, output)
+        more = ("--trials", "16", "--seed", seed, "--output", str(output))
+        assert search(*more)[0] == 0
+        found[name] = [
+            (trial["params"], trial["outcome"], trial["curve"])
+            for trial in results(output)["trials"]
+        ]
+    assert found["a"] == found["b"] != found["c"]
+
+
 def test_a_study_that_is_deleted_begins_anew_everywhere(search, folder):
     assert search("--seed", "1")[0] == 0
     before = {final["trial"]: final["label"] for final in results(folder)["finals"]}
