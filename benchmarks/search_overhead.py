@@ -119,6 +119,8 @@ def _insert(
 class _Sleeper:
     """One worker that trains nothing and takes its time."""
 
+    workers = 1
+
     def __init__(self, epochs: int) -> None:
         self.epoch_s = 0.0
         self.handed_out: list[float] = []

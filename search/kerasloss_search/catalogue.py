@@ -32,8 +32,8 @@ class Term:
     """A loss that may be part of the sum, by the name of its function.
 
     Attributes:
-        family: `"region"`, `"distribution"`, `"boundary"` or `"topology"`; losses of one family
-            converge alike.
+        family: `"region"`, `"distribution"`, `"boundary"` or `"topology"`, or several with a plus
+            between them; losses of one family converge alike.
         fixed: options that do not vary.
         ranges: option -> range in which the search looks.
         usual: option -> value in a baseline.
@@ -99,7 +99,7 @@ TERMS: dict[str, Term] = {
     "log_cosh_dice": Term("region"),
     "mcc": Term("region"),
     "unified_focal": Term(
-        "mixed",
+        "distribution+region",
         ranges={
             "delta": Range(0.5, 0.9),
             "gamma": Range(0.1, 0.9),

@@ -49,12 +49,14 @@ def conclude(
         )
     chosen = study.plain() + study.candidates(options.final_top)
     seeds = [options.seed + _FRESH + index for index in range(options.final_seeds)]
-    finals = driver.finals(chosen, seeds)
-    sound = [record for record in chosen if not _diverged(finals[record.number])]
+    trained = driver.finals(chosen, seeds)
+    finals = trained.finals
+    left_out = {**trained.failed, **_diverged(finals)}
+    sound = [record for record in chosen if record.number not in left_out]
     if not sound:
         raise SearchError(
-            "every loss became NaN or infinite in one of its final trainings, so there is nothing "
-            "to compare. A lower --learning-rate, and another --output, may help."
+            "every loss became NaN or infinite in one of its final trainings, or failed, so there "
+            "is nothing to compare. A lower --learning-rate, and another --output, may help."
         )
     groups = groups_of_test(dataset)
     judgement = judge(sound, finals, groups, study.scores)
@@ -97,12 +99,12 @@ def conclude(
             "p-values do not account for that."
         )
     words += [
-        f"{record.recipe.label} was left out of the comparison: its loss became NaN or infinite in "
-        f"{_diverged(finals[record.number])} of {len(seeds)} trainings anew."
+        f"{record.recipe.label} was left out of the comparison: {left_out[record.number]}."
         for record in chosen
         if record not in sound
     ]
-    _write_results(study, folder, judgement=judgement, groups=groups, words=words, extra=extra)
+    said = {"verdict": words, "findings": findings(study.records, importance, study.scores[0])}
+    _write_results(study, folder, judgement=judgement, groups=groups, words=said, extra=extra)
     _tidy(judgement, study, folder)
     return judgement
 
@@ -132,8 +134,15 @@ def _asked(options: Options) -> dict[str, Any]:
     }
 
 
-def _diverged(trainings: Sequence[Final]) -> int:
-    return sum(final.diverged for final in trainings)
+def _diverged(finals: Mapping[int, Sequence[Final]]) -> dict[int, str]:
+    """Trial -> what is to be said of it, where a training has no score."""
+    counts = {number: sum(final.diverged for final in some) for number, some in finals.items()}
+    return {
+        number: f"its loss became NaN or infinite in {count} of {len(finals[number])} trainings "
+        "anew"
+        for number, count in counts.items()
+        if count
+    }
 
 
 def _tidy(judgement: Judgement, study: Study, folder: Path) -> None:
@@ -150,12 +159,17 @@ def _weights_file(folder: Path, final: Final) -> Path:
 
 
 def write_results_so_far(study: Study, folder: Path) -> None:
-    """Writes what is known of a search that has not come to its end."""
+    """Writes what is known of a search that has not come to its end.
+
+    Without what takes seconds in a long search, as whoever has pressed Ctrl-C waits.
+    """
     stored = read_json(folder / "results.json")
     if stored and stored.get("finals"):
         return  # Of an earlier session, which came to its end: worth more than what is new.
     words = ["The search has not come to its end: nothing is trained anew and compared yet."]
-    _write_results(study, folder, judgement=None, groups=[], words=words, extra={})
+    later = "Which terms and parameters matter is worked out at the end of the search."
+    said = {"verdict": words, "findings": [later]}
+    _write_results(study, folder, judgement=None, groups=[], words=said, extra={"importance": {}})
 
 
 def _write_results(
@@ -164,26 +178,17 @@ def _write_results(
     *,
     judgement: Judgement | None,
     groups: Sequence[str],
-    words: Sequence[str],
+    words: Mapping[str, Sequence[str]],
     extra: Mapping[str, Any],
 ) -> None:
-    importance = extra.get("importance") or study.importance()
-    said = {
-        "verdict": words,
-        "findings": findings(study.records, importance, study.scores[0]),
-    }
-    more = {
-        "importance": importance,
-        "pareto": study.pareto if len(study.scores) > 1 else None,
-        **extra,
-    }
+    more = {"pareto": study.pareto if len(study.scores) > 1 else None, **extra}
     found = content(
         folder,
         study.records,
         study.scores,
         judgement=judgement,
         groups=groups,
-        words=said,
+        words=words,
         extra=more,
     )
     write_json(folder / "results.json", found)

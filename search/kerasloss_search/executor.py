@@ -46,6 +46,10 @@ class Event:
 class Executor(Protocol):
     """What the driver needs of a place to run trials."""
 
+    @property
+    def workers(self) -> int:
+        """Their number, busy and idle."""
+
     def idle(self) -> list[int]:
         """Workers without a task."""
 
@@ -138,6 +142,10 @@ class LocalPool:
         self._starts[worker] += 1
         self._processes[worker], self._pipes[worker] = process, ours
 
+    @property
+    def workers(self) -> int:
+        return len(self._starts)
+
     def idle(self) -> list[int]:
         return sorted(self._ready - self._tasks.keys())
 
@@ -164,6 +172,11 @@ class LocalPool:
                 self._tasks.pop(worker, None)
                 # Only deaths in a row count: a long search may lose a worker now and then.
                 self._starts[worker] = 1
+            elif kind == "broken":
+                # The task has failed, and the process ends now; until then it can take no other.
+                self._tasks.pop(worker, None)
+                self._ready.discard(worker)
+                kind = "failed"
             yield Event(worker, kind, task, content)
 
     def close(self) -> None:
@@ -225,7 +238,13 @@ def _work(
     pipe.send(("ready", None))
     tasks = _Tasks(bench, pipe)
     del bench
-    while True:
+    _serve(pipe, tasks)
+
+
+def _serve(pipe: multiprocessing.connection.Connection, tasks: _Tasks) -> None:
+    """Does what the driver asks for, until it is gone or nothing can be done any more."""
+    going = True
+    while going:
         try:
             call, arguments = pipe.recv()
         except (EOFError, OSError):
@@ -240,14 +259,24 @@ def _work(
         except Exception as problem:
             _log_traceback()
             answer = "failed", trouble.out_of_memory(problem) or trouble.one_line(problem)
-        try:
-            pipe.send(answer)
-        except OSError:
-            return  # The driver is gone.
         if answer[0] == "failed":
             # A step that broke off may have taken the network's variables with it. Not inside of
-            # `except`: there the traceback still holds the tensors that were too many.
-            tasks.renew()
+            # `except`: there the traceback still holds the tensors that were too many. Before the
+            # driver knows: the next task must not be charged with what may come of it.
+            going = _renewed(tasks)
+        try:
+            pipe.send(answer if going else ("broken", answer[1]))
+        except OSError:
+            return  # The driver is gone.
+
+
+def _renewed(tasks: _Tasks) -> bool:
+    try:
+        tasks.renew()
+    except Exception:
+        _log_traceback()
+        return False
+    return True
 
 
 def _die_with_the_driver() -> None:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from kerasloss_search.space import Space
 
-__all__ = ["Epoch", "Final", "Result", "Settings"]
+__all__ = ["KEPT_STEPS", "Epoch", "Final", "Result", "Settings"]
+
+# Compiled steps that a worker keeps: each holds the optimiser's variables, too.
+KEPT_STEPS = 8
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class Final:
         curve: first score of every epoch on the validation images.
         seconds: how long it took.
         diverged: whether the loss became NaN or infinite; there are no test scores then.
+        recipe: fingerprint of the loss; the driver adds it, since numbers may be given anew.
     """
 
     trial: int
@@ -101,3 +105,4 @@ class Final:
     curve: list[float]
     seconds: float
     diverged: bool = False
+    recipe: str = ""

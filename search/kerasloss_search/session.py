@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from kerasloss_search import checks, data
+from kerasloss_search import checks, data, files
 from kerasloss_search.backend import choose_backend
 from kerasloss_search.conclusion import conclude, tell, write_results_so_far
 from kerasloss_search.data import Dataset
@@ -59,6 +59,7 @@ def _run_locked(
     options: Options, dataset: Dataset, space: Space, backend: str, console: Console
 ) -> int:
     folder = options.output
+    files.sweep(folder)
     identity = {
         "data": dataset.fingerprint,
         "epochs": options.epochs,
@@ -82,7 +83,8 @@ def _run_locked(
             scores=options.scores,
             pruning=options.pruning,
         )
-    dataset.save(folder / "data.npz")
+    if not files.holds(folder / "data.npz", dataset):
+        dataset.save(folder / "data.npz")
     tracker = Tracker(folder, uri=options.tracking_uri, experiment=f"kerasloss {folder.name}")
     status: Status = "FAILED"
     try:

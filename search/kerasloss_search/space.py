@@ -54,7 +54,7 @@ class Recipe:
         learning_rate: of the optimiser.
         optimizer: its name.
         auxiliary: name of the auxiliary term.
-        family: losses that converge alike: `"region"`, `"distribution"`, `"mixed"`, ...
+        family: losses that converge alike have the same: `"region"`, `"boundary+region"`, ...
     """
 
     weights: Mapping[str, float]
@@ -66,12 +66,19 @@ class Recipe:
     learning_rate: float
     optimizer: str = "adam"
     auxiliary: str = AUXILIARY
-    family: str = "mixed"
+    family: str = ""
 
     @property
     def terms(self) -> tuple[str, ...]:
         """The terms in use."""
         return tuple(term for term, weight in self.weights.items() if weight > 0)
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for recipes that are trained alike, and for no others."""
+        found = asdict(self)
+        del found["family"]
+        return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def label(self) -> str:
@@ -218,9 +225,9 @@ class Space:
         strategy = str(params["strategy"]) if len(used) > 1 else "static"
         half_life = float(params.get("auxiliary_half_life", 1.0)) * self.steps
         scale = float(params["auxiliary_scale"]) if params.get("auxiliary") else 0.0
-        families = {self.terms[term].family for term in used}
+        families = [self.terms[term].family for term in used]
         if scale > 0 and self.auxiliary is not None:
-            families.add(TERMS[self.auxiliary].family)
+            families.append(TERMS[self.auxiliary].family)
         return Recipe(
             weights={term: shares[term] / total if term in used else 0.0 for term in self.terms},
             options={
@@ -235,7 +242,8 @@ class Space:
             learning_rate=float(params["learning_rate"]),
             optimizer=str(params.get("optimizer", self.optimizers[0])),
             auxiliary=self.auxiliary or AUXILIARY,
-            family=families.pop() if len(families) == 1 else "mixed",
+            # A term may be a sum itself, such as unified_focal.
+            family="+".join(sorted({part for one in families for part in one.split("+")})),
         )
 
     def used(self, params: Mapping[str, Any]) -> set[str]:

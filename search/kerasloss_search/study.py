@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import uuid
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from kerasloss_search.catalogue import Choice, Range
+from kerasloss_search import database
+from kerasloss_search.database import StudyError
+from kerasloss_search.identity import changes
 from kerasloss_search.importance import importance
 from kerasloss_search.pruning import FamilyMedian
 from kerasloss_search.records import Proposal, Record
@@ -31,10 +33,6 @@ _RETRIES = 2
 _LOCK_WAIT_S = 10
 
 
-class StudyError(ValueError):
-    """A stored study that does not fit what is asked for now."""
-
-
 class Study:
     """The trials of a search, in a database that one process at a time may write.
 
@@ -47,6 +45,9 @@ class Study:
         scores: names of what trials are judged by; with several, trials are sought that no other
             one surpasses in all of them.
         pruning: whether trials that fall behind their family are stopped.
+
+    Attributes:
+        begun: numbers of the trials that were handed out before this study was opened.
 
     Raises:
         StudyError: if the folder holds a study of another kind; the message names the difference.
@@ -69,18 +70,11 @@ class Study:
         self._pruning = pruning
         self._epochs = epochs
         self._distributions = {
-            name: _distribution(limits) for name, limits in space.dimensions.items()
+            name: database.distribution(limits) for name, limits in space.dimensions.items()
         }
         optuna.logging.set_verbosity(logging.ERROR)
-        storage = optuna.storages.RDBStorage(
-            f"sqlite:///{(folder / 'study.db').resolve().as_posix()}",
-            engine_kwargs={
-                "connect_args": {"timeout": _LOCK_WAIT_S},
-                "pool_events": [(_tune_sqlite, "connect")],
-            },
-        )
         self._study = optuna.create_study(
-            storage=storage,
+            storage=database.opened(folder / "study.db", wait_s=_LOCK_WAIT_S),
             study_name="kerasloss",
             directions=[
                 "maximize" if score.higher_is_better else "minimize" for score in self.scores
@@ -91,6 +85,9 @@ class Study:
         self._spent_s = float(self._study.user_attrs.get("spent_s", 0.0))
         self._finish_torn()
         trials = self._study.get_trials(deepcopy=False)
+        self.begun = {trial.number for trial in trials if trial.state != TrialState.WAITING}
+        if "record" not in self._study.user_attrs:
+            self.renew()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._study.set_metric_names([score.name for score in self.scores])
@@ -106,7 +103,12 @@ class Study:
         self.interrupted = self._requeue(trials)
         # One by one: a session that was killed right here has queued only some of them.
         # What failed for a reason that may be mended since has another try, but not for ever.
-        tried = Counter(trial.user_attrs.get("baseline") for trial in trials)
+        # An attempt that was interrupted is none: it was queued again, and ends or fails as that.
+        tried = Counter(
+            trial.user_attrs.get("baseline")
+            for trial in self._study.get_trials(deepcopy=False)
+            if not trial.state.is_finished() or "ending" in trial.user_attrs
+        )
         failed = Counter(r.baseline for r in self._records.values() if r.outcome == "failed")
         for name, params in space.baselines().items():
             if tried[name] == failed[name] <= _RETRIES:
@@ -128,6 +130,21 @@ class Study:
             for label, params in wanted.items():
                 if label not in tried:
                     self._study.enqueue_trial(params, user_attrs={"baseline": label})
+
+    @property
+    def id(self) -> str:
+        """Tells a study from another that was in this folder before, with the same numbers."""
+        return str(self._study.user_attrs["record"]["id"])
+
+    @property
+    def recorded_from(self) -> int:
+        """Number of the first trial that has run under this id."""
+        return int(self._study.user_attrs["record"]["from"])
+
+    def renew(self) -> None:
+        """Takes another id: what runs from now on is not what ran before under these numbers."""
+        record = {"id": uuid.uuid4().hex, "from": 1 + max(self.begun, default=-1)}
+        self._study.set_user_attr("record", record)
 
     @property
     def records(self) -> list[Record]:
@@ -343,19 +360,14 @@ class Study:
             found.append(trial.number)
         return found
 
-    def _compare(self, identity: Mapping[str, Any]) -> None:
+    def _compare(self, asked: Mapping[str, Any]) -> None:
         stored = self._study.user_attrs.get("identity")
         if stored is None:
-            self._study.set_user_attr("identity", dict(identity))
+            self._study.set_user_attr("identity", dict(asked))
             return
-        differs = [name for name in identity if stored.get(name) != identity[name]]
-        if differs:
-            changes = ", ".join(
-                f"{name} (was {_brief(stored.get(name))}, is {_brief(identity[name])})"
-                for name in differs
-            )
+        if found := changes(stored, asked):
             raise StudyError(
-                f"the output folder holds a search with other settings: {changes}. Repeat the "
+                f"the output folder holds a search with other settings: {found}. Repeat the "
                 "first command to go on with it, or give another --output."
             )
 
@@ -374,23 +386,3 @@ class Study:
             ending["note"],
             dict(trial.params),
         )
-
-
-def _tune_sqlite(connection: Any, record: object) -> None:
-    """A write a parameter is many writes: with a write-ahead log each costs a tenth.
-
-    What was written survives the death of this process; a power cut may lose the last moments.
-    """
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _distribution(limits: Range | Choice) -> BaseDistribution:
-    if isinstance(limits, Choice):
-        return CategoricalDistribution(limits.options)
-    return FloatDistribution(limits.low, limits.high, log=limits.log)
-
-
-def _brief(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 20 else f"{text[:12]}..."

@@ -18,7 +18,7 @@ import kerasloss
 from kerasloss_search import files, models, recipes, residence, scores
 from kerasloss_search.augment import Batches
 from kerasloss_search.dataset import IGNORED, Dataset
-from kerasloss_search.jobs import Epoch, Final, Result, Settings
+from kerasloss_search.jobs import KEPT_STEPS, Epoch, Final, Result, Settings
 from kerasloss_search.space import Recipe
 from kerasloss_search.split import fold_groups
 
@@ -28,8 +28,6 @@ Arrays = list[npt.NDArray[Any]]
 
 # Distance maps are computed once, unless all of them together would take more than this.
 _MAPS_BYTES = 2**30
-# Compiled steps that are kept: each holds the optimiser's variables, too.
-_STEPS = 8
 
 
 class Bench:
@@ -181,7 +179,7 @@ class Bench:
             step.compile(optimizer, loss=loss)
             optimizer.build(self.net.trainable_variables)
             self._steps[structure] = step, _values(optimizer.variables)
-            while len(self._steps) > _STEPS:
+            while len(self._steps) > KEPT_STEPS:
                 self._steps.popitem(last=False)
         self._steps.move_to_end(structure)
         step, optimizer_start = self._steps[structure]

@@ -25,6 +25,8 @@ def _no_pictures(folder):
 class StubPool:
     """One worker whose trials end at once, with a score that depends on the loss alone."""
 
+    workers = 1
+
     def __init__(self, settings, *, workers, backend, log):
         self._settings = settings
         self._data = Dataset.load_npz(settings.data)

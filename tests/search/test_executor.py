@@ -1,17 +1,23 @@
 """Worker processes: they live from task to task, and their death is noticed."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
+from kerasloss_search import executor
 from kerasloss_search.dataset import Dataset
+from kerasloss_search.driver import Driver
 from kerasloss_search.executor import LocalPool, gpu_count
 from kerasloss_search.jobs import Settings
 from kerasloss_search.space import Space
+from kerasloss_search.study import Study
+from kerasloss_search.tracking import NullTracker
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +121,103 @@ def test_tasks_and_a_killed_worker(settings, tmp_path):
     assert not pool._processes[0].is_alive()
 
 
+class Nobody:
+    def started(self, proposal): ...
+
+    def ended(self, record, best): ...
+
+
+def test_one_seed_gives_one_search(settings, tmp_path):
+    """With one worker, whatever it trained before: a second one would take seconds to start."""
+    found = []
+    pool = LocalPool(settings, workers=1, backend="jax", log=tmp_path / "log")
+    try:
+        for name in ("a", "b"):
+            folder = tmp_path / name
+            folder.mkdir()
+            study = Study(folder, settings.space, identity={}, epochs=2, seed=3)
+            # More than the sampler draws before it looks at what was found.
+            Driver(study, pool, NullTracker(), folder, Nobody()).search(14)
+            found.append([(r.params, r.outcome, r.values, r.curve) for r in study.records])
+    finally:
+        pool.close()
+    assert len(found[0]) == 14
+    assert found[0] == found[1]
+
+
+class Tasks:
+    """A worker's tasks, of which all fail; `renew` says what the driver has heard until then."""
+
+    def __init__(self, ours, broken):
+        self.ours, self.broken, self.heard = ours, broken, []
+
+    def fail(self):
+        raise RuntimeError("boom")
+
+    def renew(self):
+        self.heard.append(self.ours.poll(0.1))
+        if self.broken:
+            raise MemoryError("no room for a network")
+
+
+@pytest.mark.parametrize(("broken", "kind"), [(False, "failed"), (True, "broken")])
+def test_a_worker_is_whole_again_before_it_says_that_a_task_has_failed(broken, kind):
+    ours, theirs = multiprocessing.Pipe()
+    tasks = Tasks(ours, broken)
+    worker = threading.Thread(target=executor._serve, args=(theirs, tasks), daemon=True)
+    worker.start()
+    ours.send(("fail", ()))
+    assert ours.recv() == (kind, "RuntimeError: boom")
+    assert tasks.heard == [False]
+    if broken:
+        worker.join(10)  # by itself: it can do nothing more
+    else:
+        ours.send(("fail", ()))
+        assert ours.recv() == (kind, "RuntimeError: boom")
+        ours.close()
+        worker.join(10)
+    assert not worker.is_alive()
+
+
+class Broken(LocalPool):
+    """Workers that fail at their task and cannot be renewed."""
+
+    def _start(self, worker):
+        ours, theirs = multiprocessing.Pipe()
+        self._starts[worker] += 1
+        self._pipes[worker] = ours
+        self._processes[worker] = self._context.Process(target=print)
+        self._processes[worker].start()
+        theirs.send(("ready", None))
+        self.theirs = theirs
+
+
+def test_a_worker_that_cannot_be_renewed_gets_no_other_task(settings, tmp_path):
+    pool = Broken(settings, workers=1, backend="jax", log=tmp_path / "log")
+    try:
+        for _ in range(LocalPool._restarts):
+            until(pool, "ready")
+            pool.submit(0, 5, "train", ())
+            assert pool.theirs.recv() == ("train", ())
+            pool.theirs.send(("broken", "no memory"))
+            failed = until(pool, "failed")
+            assert (failed.task, failed.content) == (5, "no memory")
+            # Its process has not ended yet, and a task that it was given now would be lost.
+            assert pool.idle() == []
+            pool.theirs.close()
+            assert until(pool, "lost").task is None
+        until(pool, "ready")
+        pool.theirs.send(("broken", "no memory"))
+        until(pool, "failed")
+        pool.theirs.close()
+        assert "died 4 times in a row" in until(pool, "refused").content
+    finally:
+        pool.close()
+
+
 DRIVER = """
 import sys, time
+from kerasloss_search.driver import Driver
 from kerasloss_search.executor import LocalPool
 from kerasloss_search.jobs import Settings
 from kerasloss_search.space import Space

@@ -77,13 +77,19 @@ def test_baselines_need_their_terms():
     [
         (("dice", "iou"), False, "region"),
         (("focal",), False, "distribution"),
-        (("focal",), True, "mixed"),
-        (("dice", "cross_entropy"), False, "mixed"),
+        (("focal",), True, "distribution+region"),
+        (("dice", "cross_entropy"), False, "distribution+region"),
         (("tversky",), True, "region"),
+        (("dice", "boundary"), False, "boundary+region"),
+        (("unified_focal",), False, "distribution+region"),
+        (("unified_focal", "dice"), False, "distribution+region"),
+        (("mylab.losses:Rim",), False, "mylab.losses:Rim"),
+        (("mylab.losses:Rim", "focal"), False, "distribution+mylab.losses:Rim"),
     ],
 )
 def test_family(terms, auxiliary, family):
-    space = Space()
+    names = ("dice", "iou", "focal", "cross_entropy", "tversky", "boundary", "unified_focal")
+    space = Space.of((*names, "mylab.losses:Rim"))
     params = draw(space, 4)
     for term in space.terms:
         params[f"use/{term}"] = term in terms

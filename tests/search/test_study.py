@@ -1,6 +1,8 @@
 """The study: baselines first, nothing lost, nothing repeated, families kept apart."""
 
 import math
+import sqlite3
+from contextlib import closing
 
 import optuna
 import pytest
@@ -170,9 +172,9 @@ def curve(study, terms, scores):
     return "complete", len(scores) - 1
 
 
-def after_baselines(tmp_path):
-    study = open_study(tmp_path)
-    for _ in range(5):
+def after_baselines(tmp_path, space=None):
+    study = open_study(tmp_path, space=space)
+    for _ in study.space.baselines():
         study.tell(study.ask().number, "failed", {}, 1.0)
     return study
 
@@ -195,6 +197,14 @@ def test_pruning_stops_a_trial_that_falls_behind_its_own_family(tmp_path):
     curve(study, ["focal"], [0.61] * 6)
     # Never in the first third of the epochs.
     assert curve(study, ["cross_entropy"], [0.1] * 6) == ("pruned", 1)
+
+
+def test_sums_of_different_families_are_not_compared(tmp_path):
+    study = after_baselines(tmp_path, Space.of(("cross_entropy", "dice", "boundary"), steps=60))
+    for _ in range(4):
+        curve(study, ["dice", "cross_entropy"], [0.6] * 6)
+    assert curve(study, ["dice", "boundary"], [0.1] * 6) == ("complete", 5)
+    assert curve(study, ["dice", "cross_entropy"], [0.1] * 6) == ("pruned", 1)
 
 
 def test_baselines_are_never_pruned(tmp_path):
@@ -390,6 +400,48 @@ def test_a_plain_loss_that_failed_has_another_try_in_another_session(tmp_path):
             3: [None, None],
         }
         assert names == tried[session]
+
+
+def test_a_plain_loss_that_was_interrupted_and_then_failed_has_another_try(tmp_path):
+    space = Space.of(("dice", "focal"))
+    study = open_study(tmp_path, space=space)
+    assert study.ask().baseline == "dice"
+    # The process dies here.
+    for fails in (True, True, False):
+        study = open_study(tmp_path, space=space)
+        names = []
+        for _ in range(2):
+            proposal = study.ask()
+            names.append(proposal.baseline)
+            failed = fails and proposal.baseline == "dice"
+            values = {} if failed else {"dice": 0.5}
+            study.tell(proposal.number, "failed" if failed else "complete", values, 1.0)
+        assert "dice" in names
+    study = open_study(tmp_path, space=space)
+    assert [study.ask().baseline for _ in range(2)] == [None, None]
+
+
+def test_a_plain_loss_that_waits_is_not_queued_twice(tmp_path):
+    space = Space.of(("dice", "focal"))
+    for _ in range(3):
+        study = open_study(tmp_path, space=space)
+        assert study.ask().baseline in ("dice", "focal")
+        # The process dies here.
+    study = open_study(tmp_path, space=space)
+    assert sorted(str(study.ask().baseline) for _ in range(3)) == ["None", "dice", "focal"]
+
+
+def test_a_database_of_another_version_of_optuna_is_refused_in_a_line(tmp_path):
+    finish(open_study(tmp_path))
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection, connection:
+        (stored,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        connection.execute("UPDATE alembic_version SET version_num = 'v9.0.0'")
+    with pytest.raises(StudyError, match="study.db is of another version of Optuna") as found:
+        open_study(tmp_path)
+    assert "\n" not in str(found.value)
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", [stored])
+    assert open_study(tmp_path).ended == 1
 
 
 def test_a_plain_loss_stays_what_it_is_in_a_space_that_looks_elsewhere(tmp_path):

@@ -111,3 +111,36 @@ def test_names_and_texts_that_mlflow_refuses_are_changed(folder):
         "a_.._b": 3.0,
         "_": 4.0,
     }
+
+
+def test_another_study_in_the_folder_has_runs_of_its_own(folder):
+    """It gives the same numbers, to other losses."""
+    tracker = new(folder)
+    tracker.open_study("first")
+    tracker.start_study({"seed": 1}, {})
+    tracker.start_trial(0, {"lr": 1}, {"loss": "dice"})
+    assert tracker.close(60) == 0  # and killed: nothing is ended
+    tracker = new(folder)
+    assert (tracker.study, tracker.started, tracker.open_trials()) == ("first", {0}, [0])
+    tracker.open_study("second")
+    assert (tracker.started, tracker.open_trials()) == (set(), [])
+    tracker.start_study({"seed": 2}, {})
+    tracker.start_trial(0, {"lr": 2}, {"loss": "focal"})
+    tracker.end_trial(0, "FINISHED", {}, {})
+    tracker.end_study("FINISHED", {}, {})
+    with pytest.raises(ValueError, match="first"):
+        tracker.open_study("first")
+    assert tracker.close(60) == 0
+    assert tracker.error is None
+    client = client_of(store_uri(folder))
+    experiment = client.get_experiment_by_name("toy")
+    found = {
+        run.data.tags["kerasloss.key"]: (run.info.status, {**run.data.params})
+        for run in client.search_runs([experiment.experiment_id])
+    }
+    assert found == {
+        "first/study": ("KILLED", {"seed": "1"}),
+        "first/0": ("KILLED", {"lr": "1"}),
+        "second/study": ("FINISHED", {"seed": "2"}),
+        "second/0": ("FINISHED", {"lr": "2"}),
+    }

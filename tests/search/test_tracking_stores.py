@@ -104,6 +104,7 @@ def test_the_process_is_left_as_it_was(folder, capfd, monkeypatch):
 
 def test_an_outage_does_not_chatter(folder, dead_uri, capfd):
     tracker = new(folder, dead_uri)
+    tracker.start_study({}, {})
     wait_until(lambda: tracker.error is not None)
     tracker.close(0)
     assert capfd.readouterr() == ("", "")

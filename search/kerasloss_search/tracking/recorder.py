@@ -39,12 +39,17 @@ class Tracker:
 
     Every method writes to a journal in `folder` and returns; a background thread delivers the
     journal to MLflow. A tracker on a folder that has a journal continues where delivery stopped
-    and takes part in the same study. Calls that the journal already holds change nothing.
+    and takes part in its last study, unless `open_study` names another. Calls that the journal
+    already holds for a study change nothing.
 
     Args:
         folder: The search's folder.
         uri: MLflow tracking URI; None for `mlflow.db` and `mlartifacts` in `folder`.
         experiment: Name of the MLflow experiment; used when the study is new.
+
+    Attributes:
+        study: Id of the study that is recorded; None before it has begun.
+        started: Numbers of its trials that were started, in this process or before it.
     """
 
     def __init__(self, folder: Path, *, uri: str | None, experiment: str) -> None:
@@ -60,16 +65,26 @@ class Tracker:
         # The own store has no path in its name, so that a folder may be moved.
         self._outbox = Outbox(self._folder, store=_OWN if uri == own else uri)
         self._store = _OWN if uri == own else without_password(uri)
+        self._experiment = experiment
         self._lost: str | None = None
-        self._sessions = 0
-        self._artifacts = 0
-        self._trials: dict[int, _Trial] = {}
+        self._begin()
         for event in self._outbox.events():
-            self._remember(event.kind, event.data)
+            self._remember(event.kind, event.key, event.data)
         self._settings = ExitStack()
         self._settings.enter_context(settings())
         self._courier = Courier(self._outbox, Delivery(uri, self._folder, self._outbox.state))
-        self._append("open", "open", {"study": uuid.uuid4().hex, "experiment": experiment})
+
+    def _begin(self) -> None:
+        """What is known before the journal is read."""
+        self.study: str | None = None
+        self.started: set[int] = set()
+        self._wanted: str | None = None
+        self._studies: set[str] = set()
+        # Stands before every key: another study in this folder gives the same numbers.
+        self._prefix = ""
+        self._sessions = self._artifacts = 0
+        self._running = False
+        self._trials: dict[int, _Trial] = {}
 
     @property
     def pending(self) -> int:
@@ -94,6 +109,28 @@ class Tracker:
     def open_trials(self) -> list[int]:
         """Return the trials that were started and not ended, in this process or before it."""
         return sorted(self._trials)
+
+    def knows(self, study: str) -> bool:
+        """Return whether the journal holds a study, be it the last one or not."""
+        return study in self._studies
+
+    def open_study(self, study: str) -> None:
+        """Record this study from now on; one that the journal does not end with begins anew.
+
+        Raises:
+            ValueError: the journal holds the study, and another one after it.
+        """
+        if study == self.study:
+            return
+        if self.knows(study):
+            raise ValueError(f"`study` must be new or the last one. Received: {study!r}.")
+        # What a killed session has left open would stay so for ever.
+        for number in self.open_trials():
+            self.end_trial(number, "KILLED", {}, {"state": "interrupted"})
+        if self._running:
+            self.end_study("KILLED", {}, {})
+        self._wanted = study
+        self._open()
 
     def start_study(self, params: Mapping[str, object], tags: Mapping[str, object]) -> None:
         """Start the parent run, or set it to running again in a later session.
@@ -187,24 +224,48 @@ class Tracker:
         }
         self._append("end", key, data, sync=True)
 
+    def _open(self) -> None:
+        first = self._wanted is None
+        self._wanted = self._wanted or uuid.uuid4().hex
+        key = "open" if first else f"{self._wanted}/open"
+        self._write("open", key, {"study": self._wanted, "experiment": self._experiment})
+
     def _append(self, kind: str, key: str, data: dict[str, Any], *, sync: bool = False) -> None:
+        if self.study is None or self.study != self._wanted:
+            self._open()
+        if self.study == self._wanted:
+            self._write(kind, key, data, self._prefix, sync=sync)
+
+    def _write(
+        self, kind: str, key: str, data: dict[str, Any], prefix: str = "", *, sync: bool = False
+    ) -> None:
         try:
-            written = self._outbox.append(kind, key, data, sync=sync)
+            written = self._outbox.append(kind, prefix + key, data, sync=sync)
         except (OSError, RuntimeError) as problem:
             # A trial is worth more than its record: a full disk must not end the training.
             self._lost = f"lost {key}: {one_line(problem)}"
             return
         if written:
-            self._remember(kind, data)
+            self._remember(kind, prefix + key, data)
             self._courier.wake()
 
-    def _remember(self, kind: str, data: Mapping[str, Any]) -> None:
-        if kind == "study_start":
+    def _remember(self, kind: str, key: str, data: Mapping[str, Any]) -> None:
+        if kind == "open":
+            known = self._studies | {data["study"]}
+            self._begin()
+            self.study = self._wanted = data["study"]
+            self._studies = known
+            self._prefix = key.removesuffix("open")
+        elif kind == "study_start":
             self._sessions += 1
+            self._running = True
         elif kind == "artifact":
             self._artifacts += 1
         elif kind == "trial_start":
             self._trials[data["number"]] = _Trial()
+            self.started.add(data["number"])
+        elif kind == "end" and data["number"] is None:
+            self._running = False
         elif kind == "end":
             self._trials.pop(data["number"], None)
         elif kind == "epoch" and (trial := self._trials.get(data["number"])):
@@ -220,9 +281,8 @@ class NullTracker(Tracker):
     lost = None
 
     def __init__(self) -> None:
-        self._sessions = self._artifacts = 0
-        self._store = ""
-        self._trials = {}
+        self._store = self._experiment = ""
+        self._begin()
 
     def log_artifact(self, number: int | None, path: Path, folder: str = "") -> None:
         """Do nothing."""
