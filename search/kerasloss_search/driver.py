@@ -241,7 +241,9 @@ def _in_use(logs: Mapping[str, float], recipe: Recipe) -> dict[str, float]:
     """Leaves out the terms that only ride along in the compiled step."""
     unused = {term for term, weight in recipe.weights.items() if weight == 0}
     if recipe.auxiliary_scale == 0:
-        unused.add(f"auxiliary/{recipe.auxiliary}")
+        # Its name has a prefix where a term is called the same.
+        prefix = "auxiliary/" if recipe.auxiliary in recipe.weights else ""
+        unused.add(f"{prefix}{recipe.auxiliary}")
     return {
         name: value for name, value in logs.items() if name.removeprefix("weight/") not in unused
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -27,8 +26,6 @@ OWN_STEP = (
 STRATEGIES = FUSED + OWN_STEP
 OPTIMIZERS = ("adam", "adamw", "nadam", "rmsprop", "sgd", "lion")
 
-# Learning rates closer than this, as a logarithm, are no two.
-_ANOTHER_RATE = 0.2
 # A dynamic strategy that never gets past its warm-up is a static one.
 _NEVER = 1e9
 
@@ -287,29 +284,6 @@ class Space:
             name: self._plain(weights)
             for name, weights in BASELINES.items()
             if set(weights) <= set(self.terms) and len(weights) <= self.max_terms
-        }
-
-    def plain_name(self, recipe: Recipe) -> str | None:
-        """Name of the plain loss that a recipe is, whatever it is trained with; None for none."""
-        if recipe.strategy != "static" or recipe.auxiliary_scale > 0:
-            return None
-        for name, params in self.baselines().items():
-            plain = self.decode(params)
-            if (plain.weights, plain.options) == (recipe.weights, recipe.options):
-                return name
-        return None
-
-    def retuned(self, name: str) -> dict[str, dict[str, Any]]:
-        """Label -> parameters of a plain loss with other learning rates than its usual one.
-
-        A searched loss draws its learning rate; the best plain one must not lose for want of that.
-        """
-        low, high = self.learning_rate.low, self.learning_rate.high
-        rates = [low * (high / low) ** share for share in (0.25, 0.75)]
-        return {
-            f"{name}, rate {rate:.1e}": {**self.baselines()[name], "learning_rate": rate}
-            for rate in rates
-            if abs(math.log(rate / self.usual_learning_rate)) > _ANOTHER_RATE
         }
 
     def _plain(self, weights: Mapping[str, float]) -> dict[str, Any]:

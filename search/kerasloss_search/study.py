@@ -8,7 +8,6 @@ import uuid
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from kerasloss_search import database
 from kerasloss_search.database import StudyError
 from kerasloss_search.identity import changes
 from kerasloss_search.importance import importance
+from kerasloss_search.plain import best_of_each, name_of, other_rates
 from kerasloss_search.pruning import FamilyMedian
 from kerasloss_search.records import Proposal, Record
 from kerasloss_search.scores import SCORES
@@ -117,19 +117,10 @@ class Study:
 
     def _retune(self) -> None:
         """Queues the best plain loss with other learning rates, once all plain ones have ended."""
-        plain = self.space.baselines()
-        ended = [record for record in self.records if record.baseline in plain]
-        complete = [record for record in ended if record.outcome == "complete"]
-        if {record.baseline for record in ended} != set(plain) or not complete:
-            return
         trials = self._study.get_trials(deepcopy=False)
-        tried = {trial.user_attrs.get("baseline") for trial in trials} - {None, *plain}
-        wanted = self.space.retuned(str(max(complete, key=self.merit).baseline))
-        # Another loss may have become the best one since, where a plain one had failed before.
-        if tried <= set(wanted):
-            for label, params in wanted.items():
-                if label not in tried:
-                    self._study.enqueue_trial(params, user_attrs={"baseline": label})
+        tried = {t.user_attrs["baseline"] for t in trials if "baseline" in t.user_attrs}
+        for label, params in other_rates(self.space, self.records, tried, self.merit).items():
+            self._study.enqueue_trial(dict(params), user_attrs={"baseline": label})
 
     @property
     def id(self) -> str:
@@ -199,24 +190,15 @@ class Study:
             for record in self.records
             if record.outcome == "complete"
             and record.baseline is None
-            and self.space.plain_name(record.recipe) is None
+            and name_of(self.space, record.recipe) is None
         ]
         searched.sort(key=lambda record: (record.number not in front, -self.merit(record)))
         return searched[:count]
 
     def plain(self) -> list[Record]:
         """The plain losses that ended, each with the learning rate that did best for it."""
-        best: dict[str, Record] = {}
-        for record in self.records:
-            name = self.space.plain_name(record.recipe) if record.outcome == "complete" else None
-            if name is None:
-                continue
-            if record.baseline is None:
-                label = f"{name}, rate {record.recipe.learning_rate:.1e}"
-                record = replace(record, baseline=label)
-            if name not in best or self.merit(record) > self.merit(best[name]):
-                best[name] = record
-        return list(best.values())
+        complete = [record for record in self.records if record.outcome == "complete"]
+        return best_of_each(self.space, complete, self.merit)
 
     @property
     def running(self) -> dict[int, Proposal]:
