@@ -119,7 +119,8 @@ class Dataset:
     @classmethod
     def load_npz(cls, path: Path) -> Dataset:
         """Read what `save` has written; nothing in the file is executed."""
-        with np.load(path, allow_pickle=False) as stored:
+        # A file of our own, since NumPy leaves a damaged one open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return cls(
                 images=stored["images"],
                 masks=stored["masks"],

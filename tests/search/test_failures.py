@@ -201,7 +201,8 @@ def test_a_trial_that_ended_just_before_the_process_keeps_its_result(
     assert_goes_on(search, tmp_path)
 
 
-def test_sigterm_stops_like_ctrl_c(tmp_path, search):
+def test_sigterm_stops_like_ctrl_c(template, tmp_path, search):
+    shutil.copy(template, tmp_path)  # making one takes longer than it may after Ctrl-C
     code, error = search(tmp_path, lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert (code, error) == (130, "")
     assert_goes_on(search, tmp_path)

@@ -26,7 +26,7 @@ KILLS = int(os.environ.get("KERASLOSS_KILLS", "1"))
 STUB_KILLS = int(os.environ.get("KERASLOSS_STUB_KILLS", "12"))
 SEED = int(os.environ.get("KERASLOSS_KILL_SEED", "0"))
 # Few enough that some kills meet the end of a study, where files are written, and not most of them.
-TRIALS, STUB_TRIALS = max(5, KILLS // 2), max(8, STUB_KILLS // 3)
+TRIALS, STUB_TRIALS = max(8, KILLS // 2), max(8, STUB_KILLS // 3)
 PATIENCE_S = 400
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")

@@ -410,7 +410,7 @@ def test_a_plain_loss_that_was_interrupted_and_then_failed_has_another_try(tmp_p
     for fails in (True, True, False):
         study = open_study(tmp_path, space=space)
         names = []
-        for _ in range(2):
+        for _ in range(4):
             proposal = study.ask()
             names.append(proposal.baseline)
             failed = fails and proposal.baseline == "dice"
