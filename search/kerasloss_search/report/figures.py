@@ -305,8 +305,8 @@ def importance(finished: Finished) -> Picture | str:
     shares = [(name, share) for name, share in shares if math.isfinite(share)]
     if not shares:
         return (
-            "No parameter can be said to matter: the search has not come to its end, too few trials "
-            "have ended, or none explains more of their differences than chance would."
+            "No parameter can be said to matter: the search has not come to its end, too few "
+            "trials have ended, or none explains more of their differences than chance would."
         )
     shown = [one for one in shares if one[1] >= _LEAST_SHARE][:_SHOWN_PARAMETERS] or shares[:1]
     left_out = shares[len(shown) :]
