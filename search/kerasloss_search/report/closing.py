@@ -22,15 +22,15 @@ def closing_table(judgement: Judgement, groups: Sequence[str], score: Score) -> 
         title_justify="left",
     )
     table.add_column("loss")
-    for name in ("trial", "rate", "validation", "test", "95 % interval", "p"):
+    for name in ("trial", "validation", "test", "95 % interval", "p"):
         table.add_column(name, justify="right", no_wrap=True)
     p = {pair.record.number: pair.p for pair in judgement.pairs if pair.score.name == score.name}
     for record in sorted(judgement.records, key=lambda r: -score.sign * judgement.validation(r)):
         mean, low, high = interval(judgement.test(record, score.name), groups)
+        searched = f"searched: {record.recipe.label}, rate {record.recipe.learning_rate:.1e}"
         table.add_row(
-            record.baseline or f"searched: {record.recipe.label}",
+            record.baseline or searched,
             str(record.number),
-            f"{record.recipe.learning_rate:.1e}",
             f"{judgement.validation(record):.4f}",
             f"{mean:.4f}",
             f"{low:.3f} to {high:.3f}",
