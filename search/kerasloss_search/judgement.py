@@ -179,12 +179,12 @@ def _claim(pair: Paired, judgement: Judgement) -> str:
         f"images; {_trained(pair.record)} against {_trained(plain)})"
     )
     name = pair.record.recipe.label
+    comma = ""
     if pair.record is judgement.searched:
-        name = f"the best searched loss, {name}"
+        name, comma = f"the best searched loss, {name}", ","
     if not pair.clear:
-        return f"No clear difference between {name} and {plain.baseline}: {evidence}."
+        return f"No clear difference between {name}{comma} and {plain.baseline}: {evidence}."
     if pair.gain > 0:
-        comma = "," if pair.record is judgement.searched else ""
         name = name.replace("the best", "The best", 1)
         return f"{name}{comma} beats the best plain loss, {plain.baseline}: {evidence}."
     return f"The best plain loss, {plain.baseline}, beats {name}: {evidence}."

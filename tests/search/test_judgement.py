@@ -73,7 +73,7 @@ def test_a_clear_loser_is_named_and_the_plain_loss_is_kept():
 
 def test_no_difference_is_called_so():
     found = judge(*judged({0: 0.75, 1: 0.7501}), groups(), DICE)
-    assert sentences(found, DICE)[0].startswith("No clear difference between the best searched")
+    assert sentences(found, DICE)[0].startswith("No clear difference between the best searched loss, dice, and")
 
 
 def test_validation_chooses_and_test_images_do_not():
@@ -160,7 +160,7 @@ def test_noise_is_no_finding():
     ]
     lines = findings(trials, {"learning_rate": 0.7, "warmup": 0.3}, SCORES["dice"])
     assert "learning_rate (70%), warmup (30%)" in lines[1]
-    assert lines[-1].startswith("None of")
+    assert lines[-1].startswith("No choice of a term")
     assert len(lines) == 3
 
 
