@@ -91,8 +91,8 @@ def _contrasts(searched: Sequence[Record], score: Score) -> list[str]:
             )
     if asked and not found:
         found.append(
-            "No choice of a term, of moving weights or of an auxiliary term went with clearly better "
-            f"or worse scores, of the {len(asked)} that enough trials made and did not make."
+            "No choice of a term, of moving weights or of an auxiliary term went with clearly "
+            f"better or worse scores, of the {len(asked)} that enough trials made and did not make."
         )
     return found
 

@@ -73,7 +73,8 @@ def test_a_clear_loser_is_named_and_the_plain_loss_is_kept():
 
 def test_no_difference_is_called_so():
     found = judge(*judged({0: 0.75, 1: 0.7501}), groups(), DICE)
-    assert sentences(found, DICE)[0].startswith("No clear difference between the best searched loss, dice, and")
+    claim = sentences(found, DICE)[0]
+    assert claim.startswith("No clear difference between the best searched loss, dice, and dice: ")
 
 
 def test_validation_chooses_and_test_images_do_not():
