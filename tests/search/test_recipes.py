@@ -8,6 +8,7 @@ import types
 import keras
 import numpy as np
 import pytest
+from backend_tools import grad
 from kerasloss_search import recipes
 from kerasloss_search.catalogue import TERMS, Choice, Range
 from kerasloss_search.space import FUSED, OWN_STEP, Space
@@ -79,6 +80,25 @@ def test_a_plain_loss_is_worth_the_same_in_company(scene, shared, baseline):
     recipes.apply(shared, recipe)
     alone = recipes.standalone(SPACE, recipe, {})
     assert number(shared(*scene)) == pytest.approx(number(alone(*scene)), rel=1e-5)
+
+
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_terms_that_ride_along_bring_no_nan(from_logits):
+    """0 times NaN is NaN: value and gradient are those of the loss alone at any prediction."""
+    truth = np.zeros((3, 8, 8), "int32")
+    truth[0, 2:5, 3:7], truth[1] = 1, 1  # and an empty image
+    ends = (-1e4, 1e4) if from_logits else (0.0, 1.0)
+    prediction = np.random.default_rng(0).choice(ends, (3, 8, 8, 1)).astype("float32")
+    recipe = SPACE.decode(SPACE.baselines()["dice"])
+    common = {"from_logits": from_logits}
+    shared = recipes.compound_for(SPACE, recipe, common)
+    shared.state.reset_state()
+    recipes.apply(shared, recipe)
+    alone = recipes.standalone(SPACE, recipe, common)
+    assert len(shared.terms) == len(SPACE.terms) > 1
+    assert number(shared(truth, prediction)) == pytest.approx(number(alone(truth, prediction)))
+    ours, expected = (grad(lambda p: loss(truth, p), prediction) for loss in (shared, alone))
+    np.testing.assert_allclose(ours, expected, atol=1e-7)
 
 
 def test_a_trial_leaves_nothing_to_the_next(scene, shared):
