@@ -19,7 +19,7 @@ from search_throughput import small_search
 
 
 def run(options: argparse.Namespace) -> None:
-    """A real search of many short trials, all of its steps and strategies among them."""
+    """A real search of many short trials, whose losses share one compiled step."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         settings = small_search(folder, options.epochs)
